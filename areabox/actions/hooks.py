@@ -1,0 +1,232 @@
+"""What a webhook's delivery becomes: an event on disk, before anybody is answered.
+
+The hot path: the address is looked up in memory, the delivery is verified on its raw bytes, and one Unit is written.
+Nothing is read, and no task is made, unless the address is new or the delivery came before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from areabox.actions import rows
+from areabox.actions.inbox import Dedupe, Inbox, Item, short
+from areabox.actions.rows import Subscription
+from areabox.actions.subscriptions import Subscriptions
+from areabox.clock import Clock
+from areabox.database import Backend, Unit
+from areabox.errors import InputError, NotFoundError
+
+log = logging.getLogger(__name__)
+
+DEPTH_MAX = 32
+QUERY_FIELDS_MAX = 1_000
+KEY_LENGTH = 26
+STRANGERS_MAX = 1_000  # wrong addresses that are remembered, so that they cost no reading
+
+# Where senders name a delivery, so that one that comes again is known (Standard Webhooks, Svix, GitHub, GitLab,
+# Gitea and Forgejo, Shopify, and the IETF's Idempotency-Key draft).
+DELIVERY_HEADERS = (
+    "webhook-id",
+    "svix-id",
+    "x-github-delivery",
+    "x-gitlab-event-uuid",
+    "x-gitea-delivery",
+    "x-forgejo-delivery",
+    "x-shopify-webhook-id",
+    "idempotency-key",
+)
+
+Headers = Mapping[str, str] | Iterable[tuple[bytes, bytes]]
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What came in at a hook's address; header names are in lower case."""
+
+    method: str
+    path: str  # behind the address
+    query: dict[str, Any]
+    headers: dict[str, str]
+    body: bytes
+    json: Any = None  # the parsed body, None if it is not JSON
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What the sender is told: `event` is on disk; a handshake has its own `body` instead."""
+
+    event: str | None
+    status: int = 202
+    body: bytes | None = None
+    media_type: str = "application/json"
+
+
+class Deliveries(Protocol):
+    """Whoever calls connectors."""
+
+    def delivery(
+        self, action_id: str, params: dict[str, Any], delivery: Any, secret: str | None
+    ) -> list[dict[str, Any]]:
+        """Verify a delivery and return the events in it. Raises `NotAllowedError` for a wrong signature."""
+        ...
+
+
+class _Hook(msgspec.Struct, frozen=True):
+    sub: Subscription
+    params: dict[str, Any]
+    secret: str | None
+    dedupe: Dedupe
+    delivery_header: str | None
+
+
+class Hooks:
+    """All addresses at which something may come in."""
+
+    def __init__(
+        self, backend: Backend, clock: Clock, subscriptions: Subscriptions, inbox: Inbox, deliveries: Deliveries
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._subscriptions = subscriptions
+        self._inbox = inbox
+        self._deliveries = deliveries
+        self._hooks: dict[str, _Hook] = {}
+        self._strangers: set[str] = set()
+        self._last: dict[str, int] = {}  # when each was last called, not written yet
+
+    async def open(self) -> None:
+        """Learn all addresses."""
+        self._hooks = {sub.hook: self._hook(sub) for sub in await self._subscriptions.active("hook") if sub.hook}
+        self._strangers.clear()
+
+    async def changed(self, id: str | None = None) -> None:
+        """Learn an address anew, or all of them."""
+        if id is None:
+            await self.open()
+            return
+        self._strangers.clear()
+        sub = await self._subscriptions.load(id)
+        for key in [key for key, hook in self._hooks.items() if hook.sub.id == id]:
+            del self._hooks[key]
+        if sub is not None and sub.active and sub.hook:
+            self._hooks[sub.hook] = self._hook(sub)
+
+    async def receive(
+        self, key: str, method: str, path: str, query: str | bytes, headers: Headers, body: bytes
+    ) -> Receipt:
+        """Store what was delivered and return when it is on disk.
+
+        Raises `NotFoundError` for an address that nobody listens at, `NotAllowedError` for a wrong signature,
+        `InputError` for what cannot be read, `StorageFullError`.
+        """
+        hook = self._hooks.get(key) or await self._find(key)
+        delivery = Delivery(
+            method=method, path=path, query=_query(query), headers=_headers(headers), body=body, json=parse(body)
+        )
+        events = self._deliveries.delivery(hook.sub.action, hook.params, delivery, hook.secret)
+        named = self._named(hook, delivery)
+        self._last[hook.sub.id] = self._clock.now_ms()
+        if len(events) == 1 and hook.dedupe is None:
+            return Receipt(await self._inbox.receive(self._inbox.event(hook.sub, Item.of(events[0]).payload), named))
+        items = [Item.of(event) for event in events]
+        stored = await self._inbox.put(hook.sub, items, dedupe=hook.dedupe, delivery=named)
+        return Receipt(stored[0] if stored else None)
+
+    async def tick(self) -> float:
+        """Write down when hooks were last called; may lose the last minute."""
+        last, self._last = self._last, {}
+        if last:
+            unit = Unit()
+            for id, at in last.items():
+                unit.do(rows.TOUCH, at, id, at)
+            await self._backend.commit(unit)
+        return 60.0
+
+    async def _find(self, key: str) -> _Hook:
+        """Look an address up that is not known yet: it may be seconds old."""
+        if len(key) == KEY_LENGTH and key not in self._strangers:
+            sub = await self._subscriptions.by_hook(key)
+            if sub is not None and sub.active:
+                self._hooks[key] = self._hook(sub)
+                return self._hooks[key]
+            if len(self._strangers) >= STRANGERS_MAX:
+                self._strangers.clear()
+            self._strangers.add(key)
+        raise NotFoundError("nobody listens at this address")
+
+    def _hook(self, sub: Subscription) -> _Hook:
+        operation, secrets = self._subscriptions.operation(sub.action), self._subscriptions.secrets(sub)
+        return _Hook(
+            sub,
+            sub.params | secrets,
+            secrets.get("secret"),
+            operation.dedupe,
+            getattr(operation, "delivery_id", None),
+        )
+
+    def _named(self, hook: _Hook, delivery: Delivery) -> str:
+        """Return what this delivery is known by, or nothing."""
+        names = (hook.delivery_header.lower(),) if hook.delivery_header else DELIVERY_HEADERS
+        for name in names:
+            if value := delivery.headers.get(name):
+                return short(f"delivery:{value}")
+        return ""
+
+
+def parse(body: bytes) -> Any:
+    """Return a body's JSON, None if it is none. Raises `InputError` where it is nested more than 32 deep."""
+    if not body:
+        return None
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    except RecursionError as error:
+        raise InputError(f"the JSON is nested more than {DEPTH_MAX} deep") from error
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and depth(value) > DEPTH_MAX:
+        raise InputError(f"the JSON is nested more than {DEPTH_MAX} deep")
+    return value
+
+
+def depth(value: Any) -> int:
+    """Return how deep lists and objects are nested in a JSON value."""
+    levels, level = 0, [value]
+    while level := [item for item in level if isinstance(item, (dict, list))]:
+        levels += 1
+        if levels > DEPTH_MAX:
+            break
+        level = [item for inner in level for item in (inner.values() if isinstance(inner, dict) else inner)]
+    return levels
+
+
+def _headers(headers: Headers) -> dict[str, str]:
+    if isinstance(headers, Mapping):
+        return {name.lower(): value for name, value in headers.items()}
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _query(query: str | bytes) -> dict[str, Any]:
+    """Return the fields of a query: text, or a list where a name comes more than once."""
+    if not query:
+        return {}
+    text = query.decode("latin-1") if isinstance(query, bytes) else query
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError as error:
+        raise InputError(f"the query has more than {QUERY_FIELDS_MAX} fields") from error
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in found:
+            found[name] = value
+        elif isinstance(found[name], list):
+            found[name].append(value)
+        else:
+            found[name] = [found[name], value]
+    return found

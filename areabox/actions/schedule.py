@@ -1,0 +1,148 @@
+"""What is due: fires schedules exactly once for each of their times.
+
+The row is the truth: it says when the next time is, and is moved on in the transaction that stores the event. The heap
+only spares the question. The event's key is its due time, so a clock that is set back lives through an hour twice and
+fires once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+
+import msgspec
+
+from areabox.actions import rows, triggers
+from areabox.actions.inbox import Inbox
+from areabox.actions.rows import Subscription
+from areabox.actions.subscriptions import Subscriptions
+from areabox.clock import Clock
+from areabox.database import Backend, Unit
+from areabox.errors import InputError
+from areabox.monitoring.loops import Bell
+
+log = logging.getLogger(__name__)
+
+FIRE_MAX = 500  # subscriptions in one tick
+SLEEP_S_MAX = 10.0  # a wall clock that jumps is noticed within this time
+RELOAD_FROM = 200  # so many changed ones are read all together
+SET_BACK_MS = 1_000
+
+_STORED = "select 1 from event where subscription = ? and dedupe = ?"
+
+
+class _Entry(msgspec.Struct):
+    sub: Subscription
+    spec: triggers.Spec
+    next: int
+
+
+class Scheduler:
+    """The heap of schedules and the tick that fires what is due."""
+
+    def __init__(
+        self, backend: Backend, clock: Clock, subscriptions: Subscriptions, inbox: Inbox, bell: Bell | None = None
+    ) -> None:
+        self.bell = bell or Bell()
+        self._backend = backend
+        self._clock = clock
+        self._subscriptions = subscriptions
+        self._inbox = inbox
+        self._heap: list[tuple[int, str]] = []
+        self._entries: dict[str, _Entry] = {}
+        self._changed: set[str] | None = None  # None: all may have
+        self._seen_ms = 0
+
+    def changed(self, id: str | None = None) -> None:
+        """Look at a subscription again, or at all of them, at the next tick, which is now."""
+        if id is None:
+            self._changed = None
+        elif self._changed is not None:
+            self._changed.add(id)
+        self.bell.ring()
+
+    async def tick(self) -> float:
+        """Fire what is due, and return the seconds until the next."""
+        now_ms = self._clock.now_ms()
+        if now_ms < self._seen_ms - SET_BACK_MS:
+            self._changed = None  # the clock was set back: times that lay behind lie ahead
+        self._seen_ms = now_ms
+        await self._refresh(now_ms)
+        due = self._pop(now_ms)
+        if due:
+            await self._fire_all(due, now_ms)
+        if not self._heap:
+            return SLEEP_S_MAX
+        return min(max(self._heap[0][0] - self._clock.now_ms(), 0) / 1000, SLEEP_S_MAX)
+
+    def _pop(self, now_ms: int) -> list[_Entry]:
+        due: list[_Entry] = []
+        while self._heap and self._heap[0][0] <= now_ms and len(due) < FIRE_MAX:
+            next_ms, id = heapq.heappop(self._heap)
+            entry = self._entries.get(id)
+            if entry is not None and entry.next == next_ms:
+                due.append(entry)
+        return due
+
+    async def _fire_all(self, due: list[_Entry], now_ms: int) -> None:
+        """Fire all of them; what fails is looked at again, and the loop is told."""
+        outcomes = await asyncio.gather(*(self._fire(entry, now_ms) for entry in due), return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failures:
+            self._changed = None
+            raise failures[0]
+
+    async def _fire(self, entry: _Entry, now_ms: int) -> None:
+        """Store the events of all times that are due and move the row on, in one transaction."""
+        sub = entry.sub
+        due, next_ms = triggers.due_times(entry.spec, entry.next, now_ms, sub.missed)
+        while True:
+            unit = Unit()
+            after = rows.fired(unit, sub, next_ms, due[-1] if due else sub.last)
+            for at_ms in due:
+                stamp = triggers.stamp(at_ms)
+                payload = {"due": stamp, "fired": triggers.stamp(now_ms)}
+                self._inbox.add(unit, self._inbox.event(sub, payload, dedupe=stamp))
+            if await self._backend.commit(unit):
+                self._hold(after, entry.spec)
+                return
+            fresh = [at for at in due if not await self._backend.read(_STORED, sub.id, triggers.stamp(at))]
+            if fresh == due:  # no time was stored before, so the row has changed: look at it again
+                self.changed(sub.id)
+                return
+            due = fresh
+
+    async def _refresh(self, now_ms: int) -> None:
+        """Read again what has changed."""
+        changed, self._changed = self._changed, set()
+        if changed is None or len(changed) > RELOAD_FROM:
+            self._entries.clear()
+            self._heap.clear()
+            for sub in await self._subscriptions.active("schedule"):
+                self._look(sub, now_ms)
+            return
+        for id in changed:
+            sub_or_none = await self._subscriptions.load(id)
+            self._entries.pop(id, None)
+            if sub_or_none is not None and sub_or_none.active and sub_or_none.kind == "schedule":
+                self._look(sub_or_none, now_ms)
+
+    def _look(self, sub: Subscription, now_ms: int) -> None:
+        """Take one in, due when its row says, or sooner where the clock was set back since."""
+        try:
+            spec = self._subscriptions.spec(sub)
+        except InputError as error:
+            log.warning("schedule %s cannot fire: %s", sub.id, error, extra={"subscription": sub.id})
+            return
+        if sub.next is not None and sub.next > now_ms:
+            sooner = triggers.next_after(spec, now_ms)
+            sub = msgspec.structs.replace(sub, next=min(sub.next, sooner) if sooner is not None else sub.next)
+        self._hold(sub, spec)
+
+    def _hold(self, sub: Subscription, spec: triggers.Spec) -> None:
+        if sub.next is None:
+            self._entries.pop(sub.id, None)  # it has fired for the last time
+            return
+        self._entries[sub.id] = _Entry(sub, spec, sub.next)
+        heapq.heappush(self._heap, (sub.next, sub.id))

@@ -1,0 +1,57 @@
+"""Is the operation that a trigger or step names there, and does it take these parameters?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from areabox.areas.fields import Context, literals
+from areabox.areas.nearest import did_you_mean
+from areabox.areas.template import escaped
+from areabox.areas.views import CatalogueView, OperationView
+from areabox.errors import Problem
+
+
+def find(
+    catalogue: CatalogueView, kind: str, name: str, context: Context, pointer: str
+) -> OperationView | None:
+    """Return the operation of a name; reports the nearest one where there is none."""
+    found = catalogue.action(name) if kind == "action" else catalogue.reaction(name)
+    if found is None:
+        other = "reaction" if kind == "action" else "action"
+        if (catalogue.reaction(name) if kind == "action" else catalogue.action(name)) is not None:
+            why = f"{name} is {'a reaction' if other == 'reaction' else 'an action'}; "
+            why += "it belongs under then" if other == "reaction" else "it belongs under when or wait_for"
+        else:
+            why = f"there is no {kind} {name[:80]}{did_you_mean(name, catalogue.names(kind))}"
+        context.report.add(pointer, why, of_key=True)
+    return found
+
+
+def parameters(operation: OperationView, given: Any, context: Context, pointer: str) -> dict[str, Any]:
+    """Return the parameters; reports those that are unknown, missing or wrong."""
+    if given is None:
+        given = {}
+    if not isinstance(given, dict):
+        context.report.add(pointer, f"the parameters of {operation.id} belong here, as keys and values")
+        return {}
+    known = operation.fields
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known) or (f"; it takes {', '.join(known)}" if known else "; it takes none")
+            context.report.add(
+                f"{pointer}/{escaped(name)}", f"{operation.id} takes no parameter {name[:64]}{hint}", of_key=True
+            )
+    for name, field in known.items():
+        if field.required and name not in given:
+            context.report.add(pointer, f"{operation.id} needs the parameter {name}", of_key=True)
+    literal = {name: part for name, part in literals(given).items() if name in known}
+    for problem in operation.check(literal) if literal else []:
+        if _concerns(problem, literal, whole=len(literal) == len(known)):
+            context.report.add(pointer + problem.pointer, problem.detail)
+    return given
+
+
+def _concerns(problem: Problem, literal: dict[str, Any], *, whole: bool) -> bool:
+    """Return whether a problem is about what was given, not about what a template will give or what is missing."""
+    first = problem.pointer.split("/")[1:2]
+    return whole if not first else first[0].replace("~1", "/").replace("~0", "~") in literal

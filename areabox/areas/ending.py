@@ -1,0 +1,98 @@
+"""What the end of a run sets off, in the same transaction: the caller goes on, the next in line starts, others hear."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from areabox.actions.inbox import Inbox
+from areabox.areas.registry import Registry
+from areabox.areas.state import End, RunState
+from areabox.database import Lane, Pointer, Unit
+from areabox.reactions.queue import Job
+
+ENDED_ACTION = "area.ended"
+_WAKE_CALLER = """
+update job set state = 'ready', input = ? where id = ? and state = 'waiting' and wait_key = ?
+"""
+
+
+class Outbox(Protocol):
+    """Where notices to the owner go."""
+
+    def put(self, unit: Unit, *, owner: str, kind: str, title: str, body: str, link: str = "") -> None:
+        """Add a notice."""
+        ...
+
+
+class Ending:
+    """Adds what follows from a run's end."""
+
+    inbox: Inbox
+
+    def __init__(self, registry: Registry, outbox: Outbox) -> None:
+        self._registry, self._outbox = registry, outbox
+
+    def add(self, unit: Unit, run: RunState, end: End, now: int) -> None:
+        """Add everything that the end of a run sets off."""
+        if run.parent_job is not None:
+            self._wake_caller(unit, run, end)
+        if run.key is not None:
+            self._pass_slot(unit, run)
+        if not run.dry:
+            self._tell_areas(unit, run, end)
+            self._tell_owner(unit, run, end)
+
+    def uncertain(self, unit: Unit, run: RunState, job: Job, message: str) -> None:
+        """Ask the owner what became of a step whose effect nobody knows."""
+        name = run.outline.program.name or run.slug
+        self._outbox.put(
+            unit, owner=run.owner, kind="uncertain", title=f"{name}: did {job.node} happen?", body=message,
+            link=f"/runs/{run.id}",
+        )  # fmt: skip
+
+    def _wake_caller(self, unit: Unit, run: RunState, end: End) -> None:
+        answer = {"state": end.state, "reason": end.reason, "result": end.result, "run": run.id}
+        unit.do(_WAKE_CALLER, msgspec.json.encode(answer, enc_hook=str).decode(), run.parent_job, f"call:{run.id}")
+        unit.do("update run set state = 'running' where id = ? and state = 'waiting'", run.parent_run)
+        unit.push(Pointer(run.parent_job or "", run.owner, Lane.RUN))
+
+    def _pass_slot(self, unit: Unit, run: RunState) -> None:
+        waiting = self._registry.waiting(f"slot:{run.key}")
+        following = next((job for job in waiting if job.run != run.id), None)
+        if following is None:
+            unit.do("delete from slot where run = ?", run.id)
+            return
+        unit.do("update slot set run = ? where run = ?", following.run, run.id)
+        unit.do(
+            "update job set state = 'ready' where id = ? and state = 'waiting'", following.id
+        )
+        self._registry.forget(following)
+        unit.push(following.pointer)
+
+    def _tell_areas(self, unit: Unit, run: RunState, end: End) -> None:
+        for found in list(self._registry.internal.values()):
+            if found.action != ENDED_ACTION or found.owner != run.owner or not _matches(found.params, run, end):
+                continue
+            payload = {
+                "area": run.slug, "run": run.id, "state": end.state, "result": end.result,
+                "error": end.reason if end.state == "failed" else None,
+            }  # fmt: skip
+            self.inbox.add(unit, self.inbox.event(found, payload, depth=run.depth + 1))
+
+    def _tell_owner(self, unit: Unit, run: RunState, end: End) -> None:
+        if end.state == "done":
+            self._registry.failing.discard(run.area)
+        elif end.state == "failed" and run.area not in self._registry.failing:
+            self._registry.failing.add(run.area)
+            name = run.outline.program.name or run.slug
+            self._outbox.put(
+                unit, owner=run.owner, kind="run_failed", title=f"{name} failed", body=end.reason or "",
+                link=f"/runs/{run.id}",
+            )  # fmt: skip
+
+
+def _matches(params: dict[str, Any], run: RunState, end: End) -> bool:
+    area, state = params.get("area") or "", params.get("state") or ""
+    return area in ("", "*", run.slug) and state in ("", "any", end.state)

@@ -1,0 +1,86 @@
+"""Runs that have work to do, in memory: loaded when a job of theirs begins, let go when nothing of theirs is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from datetime import UTC, tzinfo
+from weakref import WeakValueDictionary
+
+from areabox.areas import store
+from areabox.areas.registry import Registry
+from areabox.areas.state import RunState
+from areabox.database import Backend
+
+KEPT_MAX = 4_096
+
+
+class Live:
+    """The states of live runs; a lock for each makes its advances one after the other."""
+
+    def __init__(self, backend: Backend, registry: Registry, *, base_url: str = "", zone: tzinfo = UTC) -> None:
+        self._backend, self._registry = backend, registry
+        self._runs: OrderedDict[str, RunState] = OrderedDict()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.base_url, self.zone = base_url, zone
+
+    def url(self, run_id: str) -> str:
+        """Return the address of a run's page."""
+        return f"{self.base_url}/runs/{run_id}"
+
+    def lock(self, run_id: str) -> asyncio.Lock:
+        """Return the lock under which a run is changed."""
+        lock = self._locks.get(run_id)
+        if lock is None:
+            lock = self._locks[run_id] = asyncio.Lock()
+        return lock
+
+    def keep(self, run: RunState) -> None:
+        """Keep a state in memory; the oldest ones make room."""
+        self._runs[run.id] = run
+        self._runs.move_to_end(run.id)
+        while len(self._runs) > KEPT_MAX:
+            self._runs.popitem(last=False)
+
+    def drop(self, run_id: str) -> None:
+        """Let a state go; it is loaded again when it is needed."""
+        self._runs.pop(run_id, None)
+
+    def peek(self, run_id: str) -> RunState | None:
+        """Return a state if it is in memory."""
+        return self._runs.get(run_id)
+
+    async def load(self, run_id: str) -> RunState | None:
+        """Return the state of a run that has not ended, from memory or its rows; None if it has, or is gone.
+
+        Raises InputError if its program cannot be compiled any more.
+        """
+        found = self._runs.get(run_id)
+        if found is not None:
+            return found
+        row = await store.row(self._backend, run_id)
+        if row is None or row["ended"] is not None:
+            return None
+        outline = await self._registry.outline_at(row["area"], row["version"])
+        run = RunState(
+            id=run_id, owner=row["owner"], area=row["area"], outline=outline, version=row["version"],
+            trigger=await store.trigger(self._backend, row), started=row["started"], event=row["event"],
+            url=self.url(run_id), key=row["key"], dry=bool(row["dry"]), depth=row["depth"],
+            parent_run=row["parent_run"], parent_job=row["parent_job"], zone=self.zone,
+        )  # fmt: skip
+        await store.restore(self._backend, row, outline, run)
+        if row["retry_of"]:
+            run.memo = await remembered(self._backend, row["retry_of"], row["retry_from"], run)
+        self.keep(run)
+        return run
+
+
+async def remembered(
+    backend: Backend, earlier: str, from_path: str | None, run: RunState
+) -> dict[str, store.StepRow]:
+    """Return what an earlier run did before a step, by path; the last attempt of each step counts."""
+    if from_path is None:
+        return {}
+    first = run.outline.order(from_path)
+    rows = await store.steps(backend, earlier)
+    return {row.path: row for row in rows if run.outline.order(row.path) < first}

@@ -1,0 +1,162 @@
+"""One attempt at a reaction: render its parameters, call the service, and judge what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Protocol
+
+from areabox.areas.model import Do
+from areabox.areas.outline import Node
+from areabox.areas.registry import Registry
+from areabox.areas.state import Change, RunState
+from areabox.areas.template import EvaluationError
+from areabox.areas.view import View
+from areabox.clock import Clock
+from areabox.errors import ConnectorError, InputError, Transient, Uncertain
+from areabox.reactions import outcome as ends
+from areabox.reactions.outcome import Outcome
+from areabox.reactions.queue import Job
+from areabox.reactions.retry import judge
+
+_HOST = re.compile(r"^\s*[a-z][a-z0-9+.-]*://(?:[^/?#@{}\s]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#:@{}\s]+)(?=[:/?#\s]|$)", re.I)
+SAFE_EFFECTS = frozenset({"read", "idempotent", "keyed", "lookup"})
+
+
+class Operation(Protocol):
+    """What must be known of a reaction."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def service(self) -> str: ...  # noqa: D102
+    @property
+    def sample(self) -> Any: ...  # noqa: D102
+    @property
+    def needs_connection(self) -> bool: ...  # noqa: D102
+    def effect_of(self, params: dict[str, Any]) -> str: ...  # noqa: D102
+    def sentence_of(self, params: dict[str, Any]) -> str: ...  # noqa: D102
+
+
+class Catalogue(Protocol):
+    """Which reactions there are."""
+
+    def reaction(self, name: str) -> Operation | None:
+        """Return the reaction of that id."""
+        ...
+
+
+class Services(Protocol):
+    """The third parties."""
+
+    async def react(
+        self, reaction_id: str, params: dict[str, Any], *, owner: str, connection: str | None, key: str, attempt: int,
+        timeout_s: float, hosts_literal: frozenset[str],
+    ) -> Any:  # fmt: skip
+        """Do it; raises ConnectorError."""
+        ...
+
+
+class Connections(Protocol):
+    """The owner's accounts at services."""
+
+    async def resolve(self, owner: str, service: str, name: str | None) -> str | None:
+        """Return the id of the connection that is meant; raises InputError if none or several fit."""
+        ...
+
+
+class Reacting:
+    """Performs reactions."""
+
+    def __init__(
+        self, clock: Clock, catalogue: Catalogue, services: Services, connections: Connections, registry: Registry
+    ) -> None:
+        self._clock, self._catalogue, self._registry = clock, catalogue, registry
+        self._services, self._connections = services, connections
+
+    async def react(self, run: RunState, job: Job) -> Outcome:
+        """Try a reaction once."""
+        node, prefix = run.outline.locate(job.path)
+        step = node.step
+        assert isinstance(step, Do)
+        if isinstance(job.input, dict) and "resolve" in job.input and job.input["resolve"] != "retry":
+            return _resolved(job.input)
+        operation = self._catalogue.reaction(step.reaction)
+        if operation is None:
+            return ends.Failed(f"there is no reaction {step.reaction} any more; is its connector still installed?")
+        try:
+            params = View(run, Change(), self._clock.now_ms()).render(step.params, node, prefix)
+        except (EvaluationError, InputError) as error:
+            return ends.Failed(str(error), "expression")
+        effect = operation.effect_of(params)
+        if run.dry and effect != "read":
+            return ends.Done(operation.sample, params, f"would {operation.sentence_of(params)}")
+        return await self._call(run, job, step, operation, params, effect, node)
+
+    async def _call(
+        self, run: RunState, job: Job, step: Do, operation: Operation, params: dict[str, Any], effect: str, node: Node
+    ) -> Outcome:
+        left_ms = min(step.timeout_ms, run.deadline - self._clock.now_ms())
+        connection = None
+        try:
+            if operation.needs_connection or step.connection is not None:
+                connection = await self._connections.resolve(run.owner, operation.service, step.connection)
+            output = await self._services.react(
+                step.reaction, params, owner=run.owner, connection=connection, key=key_of(run.id, job.path),
+                attempt=job.attempt, timeout_s=left_ms / 1000, hosts_literal=self._hosts(run, step),
+            )  # fmt: skip
+        except InputError as error:
+            return ends.Failed(str(error), "input", params)
+        except ConnectorError as error:
+            if left_ms < step.timeout_ms and isinstance(error, Transient | Uncertain) and effect in SAFE_EFFECTS:
+                return ends.Failed(f"{error} (the run's timeout is over)", "timeout", params)
+            return judge(
+                error, attempt=job.attempt, policy=step.retry, effect=effect, connection=connection,
+                uniform=self._clock.uniform, input=params,
+            )  # fmt: skip
+        return ends.Done(output, params)
+
+    def repeatable(self, run: RunState, job: Job) -> bool:
+        """Tell whether an attempt whose end is unknown may be repeated."""
+        node, prefix = run.outline.locate(job.path)
+        operation = self._catalogue.reaction(node.step.reaction) if isinstance(node.step, Do) else None
+        if operation is None or not isinstance(node.step, Do):
+            return True
+        try:
+            params = View(run, Change(), self._clock.now_ms()).render(node.step.params, node, prefix)
+        except (EvaluationError, InputError):
+            return True  # it cannot have been sent
+        return operation.effect_of(params) in SAFE_EFFECTS
+
+    def _hosts(self, run: RunState, step: Do) -> frozenset[str]:
+        head = self._registry.heads.get(run.area)
+        return literal_hosts(step.params.source) if head is not None and head.lan else frozenset()
+
+
+def key_of(run_id: str, path: str) -> str:
+    """Return the idempotency key of a step: the same on every attempt."""
+    return hashlib.blake2b(f"{run_id}:{path}".encode(), digest_size=16).hexdigest()
+
+
+def literal_hosts(value: Any) -> frozenset[str]:
+    """Return the hosts of the addresses that were typed in a value, as opposed to those that come out of data."""
+    found: set[str] = set()
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, str):
+            match = _HOST.match(current) if "://" in current[:40] else None
+            if match:
+                found.add(match[1].strip("[]").lower())
+        elif isinstance(current, dict):
+            pending.extend(current.values())
+        elif isinstance(current, list):
+            pending.extend(current)
+    return frozenset(found)
+
+
+def _resolved(answer: dict[str, Any]) -> Outcome:
+    by = answer.get("by") or "a person"
+    if answer["resolve"] == "done":
+        return ends.Done(answer.get("output"), answer.get("input"), f"{by} said that it was done")
+    return ends.Failed(f"{by} said that it was not done", "resolved", answer.get("input"))

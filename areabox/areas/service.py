@@ -1,0 +1,326 @@
+"""Areas as people keep them: apply a folder, put one, switch on and off, versions, export.
+
+Whatever changes an area is one Unit: the document, its version, its subscriptions, or nothing of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from areabox.actions.subscriptions import Subscriptions, Wanted
+from areabox.areas import document, library
+from areabox.areas.model import AnyStep, Program, WaitFor
+from areabox.areas.outline import branches
+from areabox.areas.registry import Head, Registry
+from areabox.areas.answers import at
+from areabox.clock import Clock
+from areabox.database import Backend, Unit
+from areabox.errors import ConflictError, InputError, NotFoundError, Problem
+from areabox.users.policy import Actor
+
+TRIES = 5
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What `apply` did, or would do, to one area: created, changed, unchanged or removed."""
+
+    area: str
+    change: str
+    version: int | None
+    subscriptions: list[dict[str, Any]]
+    diff: str = ""
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """One area on its way into the database."""
+
+    program: Program
+    source: str | None
+    head: Head | None
+    change: str
+
+
+class Areas:
+    """What can be done with areas; everything takes the actor first and finds only what is theirs."""
+
+    def __init__(
+        self, backend: Backend, clock: Clock, registry: Registry, catalogue: document.CatalogueView,
+        subscriptions: Subscriptions, resolve: Callable[[str, str, str | None], Awaitable[str | None]], *, base_url: str = "",
+        changed: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        self._backend, self._clock, self._registry, self._catalogue = backend, clock, registry, catalogue
+        self._subscriptions, self._resolve, self._base_url, self._changed = subscriptions, resolve, base_url, changed
+
+    # --- apply ------------------------------------------------------------------------------------------------------------
+
+    async def apply(
+        self, actor: Actor, documents: Sequence[tuple[str, str]], *, plan: bool = False, prune: bool = False
+    ) -> list[Change]:
+        """Make the actor's areas what these documents say: all of them, or none if one is wrong.
+
+        With `prune`, areas that no document names are removed; with `plan`, nothing is written. Raises InputError with
+        the problems of every document.
+        """
+        steps = self._read(actor, documents)
+        removed = self._unnamed(actor, steps) if prune else []
+        if plan:
+            return [self._foreseen(step) for step in steps] + [Change(h.slug, "removed", None, []) for h in removed]
+        for _ in range(TRIES):
+            unit = Unit()
+            heads = [await self._write(unit, actor, step) for step in steps]
+            for head in removed:
+                await self._remove(unit, head)
+            if await self._backend.commit(unit):
+                break
+            await self._refresh(heads)
+        else:
+            raise ConflictError("areas were changed by others meanwhile; apply again")
+        for head in removed:
+            self._registry.drop(head.id)
+        await self._take_in(heads, steps)
+        done = [
+            Change(head.slug, step.change, head.version, await self._lines(head), _diff(step.head, step.program))
+            for head, step in zip(heads, steps, strict=True)
+        ]
+        return done + [Change(head.slug, "removed", None, []) for head in removed]
+
+    def _read(self, actor: Actor, documents: Sequence[tuple[str, str]]) -> list[_Step]:
+        programs: dict[str, tuple[Program, str]] = {}
+        problems: list[Problem] = []
+        for name, text in documents:
+            try:
+                for program, source in document.parse_many(text, catalogue=self._catalogue, name=name):
+                    if program.slug in programs:
+                        problems.append(Problem(f"{name}: /area", f"another document is called {program.slug}, too"))
+                    programs[program.slug] = (program, source)
+            except InputError as error:
+                problems += [msgspec.structs.replace(p, pointer=f"{name}: {p.pointer}") for p in error.problems] or [
+                    Problem(name, str(error))
+                ]
+        if problems:
+            raise InputError(f"{len(problems)} problems; nothing was applied", problems)
+        return [self._step(actor, program, source) for program, source in programs.values()]
+
+    def _step(self, actor: Actor, program: Program, source: str | None) -> _Step:
+        head = self._registry.find(actor.owner, program.slug)
+        if head is None:
+            return _Step(program, source, None, "created")
+        same = msgspec.json.decode(head.document) == program.document
+        return _Step(program, source, head, "unchanged" if same else "changed")
+
+    def _unnamed(self, actor: Actor, steps: list[_Step]) -> list[Head]:
+        named = {step.program.slug for step in steps}
+        return [h for h in self._registry.heads.values() if h.owner == actor.owner and h.slug not in named]
+
+    def _foreseen(self, step: _Step) -> Change:
+        version = None if step.head is None else step.head.version
+        return Change(step.program.slug, step.change, version, [], _diff(step.head, step.program))
+
+    async def _write(self, unit: Unit, actor: Actor, step: _Step) -> Head:
+        if step.change == "unchanged" and step.head is not None:
+            return step.head
+        now = self._clock.now_ms()
+        before, program = step.head, step.program
+        head = Head(
+            id=before.id if before else self._clock.new_id(), owner=actor.owner, slug=program.slug, name=program.name,
+            version=before.version + 1 if before else 1, enabled=program.enabled,
+            document=msgspec.json.encode(program.document), lan=actor.role in ("owner", "admin"),
+        )  # fmt: skip
+        library.write(unit, head, before, source=step.source, author=actor.account_id, now=now)
+        wanted = await self._wanted(actor, program)
+        await self._subscriptions.reconcile(unit, head.id, actor.owner, wanted, enabled=head.enabled)
+        return head
+
+    async def _wanted(self, actor: Actor, program: Program) -> list[Wanted]:
+        wanted = []
+        for trigger in program.when:
+            connection = await self._connection(actor, trigger.action, trigger.connection)
+            wanted.append(
+                Wanted(
+                    place=trigger.id, action=trigger.action, params=trigger.params, connection=connection,
+                    every_ms=trigger.every_ms, missed=trigger.missed,
+                )
+            )  # fmt: skip
+        for step in waits(program.then):
+            if step.params.literal:
+                connection = await self._connection(actor, step.action, step.connection)
+                wanted.append(
+                    Wanted(
+                        place=step.id, role="wait", action=step.action, params=step.params.source,
+                        connection=connection, every_ms=step.every_ms,
+                    )
+                )  # fmt: skip
+        return wanted
+
+    async def _connection(self, actor: Actor, action: str, name: str | None) -> str | None:
+        operation = self._catalogue.action(action)
+        if name is None and (operation is None or not operation.needs_connection):
+            return None
+        return await self._resolve(actor.owner, action.partition(".")[0], name)
+
+    async def _remove(self, unit: Unit, head: Head) -> None:
+        await self._subscriptions.release(unit, head.id)
+        library.delete(unit, head)
+
+    async def _refresh(self, heads: list[Head]) -> None:
+        for head in heads:
+            current = await library.load(self._backend, head.owner, head.slug)
+            if current is not None:
+                self._registry.put(current)
+
+    async def _take_in(self, heads: list[Head], steps: list[_Step]) -> None:
+        for head, step in zip(heads, steps, strict=True):
+            self._registry.put(head)
+            self._registry.keep(head.id, head.version, step.program)
+            self._registry.listen(head.id, await self._subscriptions.for_area(head.id))
+        await self._changed()
+
+    # --- one area -----------------------------------------------------------------------------------------------------------
+
+    async def put(
+        self, actor: Actor, slug: str | None, text: str | dict[str, Any], *, if_match: int | None = None
+    ) -> tuple[dict[str, Any], bool]:
+        """Create or replace an area from YAML text or a document; return it, and whether it is new.
+
+        `slug` None creates and refuses one that is there; otherwise the document's id must be the same.
+        Raises ConflictError where `if_match` is not its version.
+        """
+        if isinstance(text, str):
+            program, source = document.parse(text, catalogue=self._catalogue), text
+        else:
+            program, source = document.from_data(text, catalogue=self._catalogue), None
+        if slug is not None and program.slug != slug:
+            raise InputError("the area's id and its address differ", [Problem("/area", f"must be {slug}")])
+        step = self._step(actor, program, source)
+        if slug is None and step.head is not None:
+            raise ConflictError(f"there is an area {program.slug} already")
+        if if_match is not None and (step.head is None or step.head.version != if_match):
+            raise ConflictError(f"the area is at version {step.head.version if step.head else 0}, not {if_match}")
+        unit = Unit()
+        head = await self._write(unit, actor, step)
+        if unit.statements and not await self._backend.commit(unit):
+            await self._refresh([head])
+            raise ConflictError("somebody changed the area meanwhile; read it again")
+        await self._take_in([head], [step])
+        return await self.get(actor, head.slug), step.head is None
+
+    def _head(self, actor: Actor, slug: str) -> Head:
+        head = self._registry.find(actor.owner, slug)
+        if head is None:
+            raise NotFoundError(f"there is no area {slug}")
+        return head
+
+    async def get(self, actor: Actor, slug: str) -> dict[str, Any]:
+        """Return an area; raises NotFoundError."""
+        return await self._view(self._head(actor, slug))
+
+    async def _view(self, head: Head) -> dict[str, Any]:
+        times = await library.times(self._backend, head.id)
+        return {
+            **msgspec.json.decode(head.document),
+            "enabled": head.enabled,
+            "version": head.version,
+            "state": "on" if head.enabled else "off",
+            "subscriptions": await self._lines(head),
+            **{name: at(ms) for name, ms in times.items()},
+        }
+
+    async def list(
+        self, actor: Actor, *, limit: int = 50, after: str | None = None, query: str = ""
+    ) -> list[dict[str, Any]]:
+        """Return areas by id, those behind the id `after`, with `query` in their id, name or tags."""
+        words = query.lower()
+        mine = sorted(
+            (h for h in self._registry.heads.values() if h.owner == actor.owner and h.slug > (after or "")),
+            key=lambda head: head.slug,
+        )
+        found = [h for h in mine if not words or words in h.slug or words in h.name.lower() or words in _tags(h)]
+        return [await self._view(head) for head in found[:limit]]
+
+    async def delete(self, actor: Actor, slug: str, *, if_match: int | None = None) -> None:
+        """Remove an area; its runs stay until they are pruned. Raises NotFoundError, ConflictError."""
+        head = self._head(actor, slug)
+        if if_match is not None and head.version != if_match:
+            raise ConflictError(f"the area is at version {head.version}, not {if_match}")
+        unit = Unit()
+        await self._remove(unit, head)
+        if not await self._backend.commit(unit):
+            raise ConflictError("somebody changed the area meanwhile; read it again")
+        self._registry.drop(head.id)
+        await self._changed()
+
+    async def enable(self, actor: Actor, slug: str, enabled: bool) -> dict[str, Any]:  # noqa: FBT001 -- a verb with its value
+        """Switch an area on or off; runs that are under way go on."""
+        head = self._head(actor, slug)
+        if head.enabled != enabled:
+            document_ = msgspec.json.decode(head.document)
+            document_.pop("enabled", None)
+            if not enabled:
+                document_["enabled"] = False
+            program = document.from_data(document_, catalogue=self._catalogue)
+            unit = Unit()
+            step = _Step(program, None, head, "changed")
+            newer = await self._write(unit, actor, step)
+            if not await self._backend.commit(unit):
+                raise ConflictError("somebody changed the area meanwhile; try again")
+            await self._take_in([newer], [step])
+        return await self.get(actor, slug)
+
+    async def _lines(self, head: Head) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": found.place, "action": found.action,
+                **({"url": f"{self._base_url}/hooks/{found.hook}"} if found.hook else {}),
+                "next": at(found.next) if head.enabled else None, "last": at(found.last),
+                **({"error": found.error} if found.error else {}),
+            }
+            for found in await self._subscriptions.for_area(head.id)
+        ]  # fmt: skip
+
+    # --- versions -------------------------------------------------------------------------------------------------------------
+
+    async def versions(self, actor: Actor, slug: str) -> list[dict[str, Any]]:
+        """Return an area's versions, newest first."""
+        return await library.versions(self._backend, self._head(actor, slug).id)
+
+    async def version(self, actor: Actor, slug: str, number: int) -> dict[str, Any]:
+        """Return the document of a version; raises NotFoundError."""
+        found = await library.version(self._backend, self._head(actor, slug).id, number)
+        if found is None:
+            raise NotFoundError(f"{slug} has no version {number}")
+        return found
+
+    async def export(self, actor: Actor, slugs: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """Return areas as YAML, by id; all of them where none is named."""
+        heads = [self._head(actor, slug) for slug in slugs] or sorted(
+            (head for head in self._registry.heads.values() if head.owner == actor.owner), key=lambda head: head.slug
+        )
+        return [(head.slug, document.emit_yaml(msgspec.json.decode(head.document))) for head in heads]
+
+
+def waits(steps: tuple[AnyStep, ...]) -> list[WaitFor]:
+    """Return every `wait_for` in a list of steps, at any depth."""
+    found = []
+    for step in steps:
+        if isinstance(step, WaitFor):
+            found.append(step)
+        for _, inner in branches(step):
+            found += waits(inner)
+        found += waits(step.on_error or ())
+    return found
+
+
+def _tags(head: Head) -> list[str]:
+    found: list[str] = msgspec.json.decode(head.document).get("tags", [])
+    return found
+
+
+def _diff(head: Head | None, program: Program) -> str:
+    before = "" if head is None else document.emit_yaml(msgspec.json.decode(head.document))
+    after = document.emit_yaml(program.document)
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="")
+    return "\n".join(lines)

@@ -1,0 +1,297 @@
+"""Jobs that need nobody outside: modes, waits, questions, calls, digests, and things done once.
+
+Each method looks at what is there and returns an outcome; where the look may be out of date by the time it is written,
+the outcome carries a guard, and the job is performed again if the guard fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from areabox.actions.subscriptions import Subscription
+from areabox.areas.cancelling import Cancelling
+from areabox.areas.model import Ask, Call, Collect, Once, WaitFor
+from areabox.areas.registry import Registry
+from areabox.areas.starting import Starting
+from areabox.areas.state import Change, RunState, instant
+from areabox.areas.template import EvaluationError
+from areabox.areas.view import View
+from areabox.clock import Clock
+from areabox.database import Backend, Unit, one
+from areabox.database.blobs import pack, unpack
+from areabox.errors import InputError
+from areabox.reactions import outcome as ends
+from areabox.reactions.outcome import Outcome
+from areabox.reactions.queue import Job
+
+EVENTS_AT_ONCE = 200
+COLLECTED_MAX = 10_000
+_ONCE = """
+insert into once (area, key, expires) values (?, ?, ?)
+on conflict (area, key) do update set expires = excluded.expires where once.expires <= ?
+"""
+_SLOT = """
+insert into slot (key, n, run)
+select ?, n, ? from (select value as n from json_each(?)) as free
+ where n not in (select n from slot where key = ?)
+ order by n limit 1
+"""
+_FOREVER = 9_000_000_000_000_000
+_json = msgspec.json
+
+
+class Asking(Protocol):
+    """Where questions to the owner go."""
+
+    def put(self, unit: Unit, *, owner: str, kind: str, title: str, body: str, link: str = "") -> None:
+        """Add a notice."""
+        ...
+
+
+class Listening(Protocol):
+    """Makes subscriptions for runs that wait."""
+
+    async def for_wait(
+        self, run: RunState, node: str, action: str, params: dict[str, Any], connection: str | None, every_ms: int | None
+    ) -> Subscription:
+        """Return the subscription that a waiting step listens to, made and switched on if need be."""
+        ...
+
+
+class Waiting:
+    """Performs what waits."""
+
+    def __init__(
+        self, backend: Backend, clock: Clock, registry: Registry, starting: Starting, listening: Listening,
+        asking: Asking, cancelling: Cancelling,
+    ) -> None:  # fmt: skip
+        self._backend, self._clock, self._registry = backend, clock, registry
+        self._starting, self._listening, self._asking = starting, listening, asking
+        self._cancelling = cancelling
+
+    async def perform(self, run: RunState, job: Job) -> Outcome:
+        """Perform a job by its kind."""
+        node, prefix = run.outline.locate(job.path)
+        view = View(run, Change(), self._clock.now_ms())
+        try:
+            match node.step:
+                case WaitFor() as step:
+                    return await self._wait_for(run, job, step, view, prefix)
+                case Ask() as step:
+                    return self._ask(run, job, step, view, prefix)
+                case Call() as step:
+                    return await self._call(run, job, step, view, prefix)
+                case Collect() as step:
+                    return await self._collect(run, job, step, view, prefix)
+                case Once() as step:
+                    return await self._once(run, job, step, view, prefix)
+                case _:  # a plain wait is over
+                    return ends.Done(job.input, job.input)
+        except (EvaluationError, InputError) as error:
+            return ends.Failed(str(error), "expression")
+
+    # --- modes ------------------------------------------------------------------------------------------------------------
+
+    async def admit(self, run: RunState, job: Job) -> Outcome:
+        """Let a run of an area with a limited mode start, wait or end."""
+        if await one(self._backend, "select 1 from slot where run = ?", run.id):
+            return ends.Admitted()
+        program = run.outline.program
+        places = program.at_most or 1 if program.mode in ("parallel", "queued") else 1
+        if program.mode == "queued":
+            places = 1
+        holders = await self._backend.read("select run from slot where key = ? order by n", run.key)
+        earlier = [other for other in self._registry.waiting(f"slot:{run.key}") if other.id < job.id]
+        if len(holders) < places and not earlier:
+            numbers = _json.encode(list(range(places))).decode()
+            return ends.Admitted(lambda unit: unit.do(_SLOT, run.key, run.id, numbers, run.key, expect=1))
+        if program.mode == "single":
+            return ends.Ended("skipped", f"run {holders[0][0] if holders else ''} of this area was still going (mode: single)")
+        if program.mode == "restart" and holders:
+            return await self._replace(run, job, holders[0][0])
+        if program.mode == "queued" and program.at_most is not None and len(earlier) + len(holders) >= program.at_most:
+            return ends.Ended("skipped", f"{program.at_most} runs were in the queue already (at_most)")
+        return ends.Parked(f"slot:{run.key}", None, {"queued": True}, queued=True, guard=_still_full(run.key, places))
+
+    async def _replace(self, run: RunState, job: Job, holder: str) -> Outcome:
+        for other in self._registry.waiting(f"slot:{run.key}"):
+            if other.id < job.id:
+                await self._cancelling.cancel(other.run, "a newer run took its place (mode: restart)")
+        await self._cancelling.cancel(holder, "a newer run took its place (mode: restart)")
+        if await one(self._backend, "select 1 from slot where run = ?", run.id):
+            return ends.Admitted()
+        return ends.Admitted(lambda unit: unit.do(_SLOT, run.key, run.id, "[0]", run.key, expect=1))
+
+    # --- until something happens ---------------------------------------------------------------------------------------------
+
+    async def _wait_for(self, run: RunState, job: Job, step: WaitFor, view: View, prefix: str) -> Outcome:
+        node = run.outline.nodes[step.id]
+        if run.dry:
+            return ends.Done(None, None, "would wait for it")
+        memory = job.input
+        if memory is None:
+            params = view.render(step.params, node, prefix)
+            found = await self._listening.for_wait(run, step.id, step.action, params, step.connection, step.every_ms)
+            due = None if step.timeout_ms is None else self._clock.now_ms() + step.timeout_ms
+            memory = {"subscription": found.id, "after": self._clock.new_id(), "due": due, "params": params}
+            return self._listen(memory)
+        shown = {step.action: memory["params"]}
+        after = memory["after"]
+        while rows := await self._events(memory["subscription"], after):
+            for row in rows:
+                after = row["id"]
+                payload = _json.decode(await unpack(self._backend, row["payload"]))
+                if step.test is None or self._matches(step, view, run, prefix, payload):
+                    return ends.Done(payload, shown)
+        if memory["due"] is not None and self._clock.now_ms() >= memory["due"]:
+            return ends.TimedOut(shown)
+        return self._listen({**memory, "after": after})
+
+    def _matches(self, step: WaitFor, view: View, run: RunState, prefix: str, payload: Any) -> bool:
+        names = view.names(run.outline.nodes[step.id], prefix)
+        names["event"] = payload
+        assert step.test is not None
+        return bool(step.test.evaluate(names))
+
+    async def _events(self, subscription: str, after: str) -> list[Any]:
+        return await self._backend.read(
+            "select id, payload from event where subscription = ? and id > ? order by id limit ?",
+            subscription, after, EVENTS_AT_ONCE,
+        )  # fmt: skip
+
+    def _listen(self, memory: dict[str, Any]) -> Outcome:
+        def nothing_came(unit: Unit, job_id: str) -> None:
+            unit.do(
+                "update job set wait_key = wait_key where id = ? and not exists (select 1 from event where subscription = ? and id > ?)",
+                job_id, memory["subscription"], memory["after"], expect=1,
+            )  # fmt: skip
+
+        return ends.Parked(f"sub:{memory['subscription']}", memory["due"], memory, guard=nothing_came)
+
+    def _ask(self, run: RunState, job: Job, step: Ask, view: View, prefix: str) -> Outcome:
+        memory = job.input
+        if memory is None:
+            question = view.render(step.question, run.outline.nodes[step.id], prefix)
+            if run.dry:
+                return ends.Done({"choice": step.choices[0], "by": "dry run", "at": instant(self._clock.now_ms())}, {"question": question}, "would ask")
+            due = None if step.timeout_ms is None else self._clock.now_ms() + step.timeout_ms
+            memory = {"question": question, "choices": list(step.choices)}
+            text = str(question)
+
+            def ask(unit: Unit) -> None:
+                self._asking.put(
+                    unit, owner=run.owner, kind="ask", title=text, body=" · ".join(step.choices), link=f"/runs/{run.id}"
+                )
+
+            return ends.Parked(f"ask:{job.id}", due, memory, also=ask)
+        if "answer" in memory:
+            return ends.Done(memory["answer"], memory["asked"])
+        return ends.TimedOut(memory)
+
+    # --- other runs ------------------------------------------------------------------------------------------------------------
+
+    async def _call(self, run: RunState, job: Job, step: Call, view: View, prefix: str) -> Outcome:
+        memory = job.input
+        if memory is not None and "state" in memory:
+            return _answered(step, memory)
+        trigger = view.render(step.with_, run.outline.nodes[step.id], prefix)
+        if run.dry:
+            return ends.Done(None, {"area": step.area, "with": trigger}, f"would run {step.area}")
+        head = self._registry.find(run.owner, step.area)
+        if head is None:
+            return ends.Failed(f"there is no area {step.area}")
+        if run.depth >= 16:  # noqa: PLR2004 -- starting.DEPTH_MAX
+            return ends.Failed("16 areas call each other already: do they call each other without end?")
+        outline = self._registry.outline(head)
+
+        def begin(unit: Unit) -> None:
+            child, change = self._starting.begin(
+                unit, head, outline, trigger, depth=run.depth + 1, parent=job, lane=job.lane
+            )
+            unit.do("update job set wait_key = ? where id = ?", f"call:{child.id}", job.id)
+            if change.end is not None:
+                end = change.end
+                answer = {"state": end.state, "reason": end.reason, "result": end.result, "run": child.id}
+                text = _json.encode(answer, enc_hook=str).decode()
+                unit.do("update job set state = 'ready', input = ? where id = ?", text, job.id)
+                unit.push(job.pointer)
+
+        return ends.Parked(f"call:{job.id}", None, None, also=begin)
+
+    # --- digests and once ------------------------------------------------------------------------------------------------------
+
+    async def _collect(self, run: RunState, job: Job, step: Collect, view: View, prefix: str) -> Outcome:
+        if run.dry:
+            return ends.Done({"events": [run.trigger]}, None, "would collect")
+        if job.input is not None:
+            return await self._collected(job)
+        key = f"collect:{run.area}:{step.id}:{view.render(step.key, run.outline.nodes[step.id], prefix)}"
+        now = self._clock.now_ms()
+        payload = _json.encode(run.trigger, enc_hook=str)
+
+        def keep(unit: Unit, holder: str) -> None:
+            unit.do(
+                "insert into collected (key, run, payload, at) values (?, ?, ?, ?)",
+                holder, run.id, pack(unit, run.id, payload), now,
+            )  # fmt: skip
+
+        for holder in self._registry.waiting(key):
+            return await self._join(step, holder, keep)
+        return ends.Parked(key, now + step.window_ms, {"since": now}, guard=keep)
+
+    async def _join(self, step: Collect, holder: Job, keep: Any) -> Outcome:
+        rows = await self._backend.read("select count(*) from collected where key = ?", holder.id)
+        full = rows[0][0] + 1 >= min(step.at_most or COLLECTED_MAX, COLLECTED_MAX)
+
+        def join(unit: Unit) -> None:
+            unit.do("update job set lane = lane where id = ? and state = 'waiting'", holder.id, expect=1)
+            keep(unit, holder.id)
+            if full:
+                unit.do("update job set state = 'ready' where id = ? and state = 'waiting'", holder.id)
+                unit.push(holder.pointer)
+
+        if full:
+            self._registry.forget(holder)
+        return ends.Ended("collected", f"joined run {holder.run}", also=join)
+
+    async def _collected(self, job: Job) -> Outcome:
+        rows = await self._backend.read("select payload from collected where key = ? order by at, run", job.id)
+        events = [_json.decode(await unpack(self._backend, row[0])) for row in rows]
+        return ends.Done(
+            {"events": events}, {"count": len(events)}, also=lambda unit: unit.do("delete from collected where key = ?", job.id)
+        )
+
+    async def _once(self, run: RunState, _job: Job, step: Once, view: View, prefix: str) -> Outcome:
+        rendered = str(view.render(step.key, run.outline.nodes[step.id], prefix))
+        key, now = f"{step.id}:{rendered}", self._clock.now_ms()
+        if run.dry:
+            return ends.Done(None, {"key": rendered}, "would remember it")
+        seen = await one(self._backend, "select expires from once where area = ? and key = ? and expires > ?", run.area, key, now)
+        if seen:
+            return ends.Ended("skipped", f"seen already: {rendered}", {"key": rendered})
+        expires = _FOREVER if step.within_ms is None else now + step.within_ms
+        return ends.Done(
+            None, {"key": rendered}, also=lambda unit: unit.do(_ONCE, run.area, key, expires, now, expect=1)
+        )
+
+
+def _answered(step: Call, answer: dict[str, Any]) -> Outcome:
+    input = {"area": step.area, "run": answer["run"]}
+    if answer["state"] in ("done", "skipped", "collected"):
+        note = None if answer["state"] == "done" else f"the called area ended as {answer['state']}: {answer['reason']}"
+        return ends.Done(answer["result"], input, note)
+    return ends.Failed(f"{step.area} ended as {answer['state']}: {answer['reason'] or 'no reason given'}", "child", input)
+
+
+def _still_full(key: str | None, places: int) -> Any:
+    def guard(unit: Unit, job_id: str) -> None:
+        unit.do(
+            "update job set wait_key = wait_key where id = ? and (select count(*) from slot where key = ?) >= ?",
+            job_id, key, places, expect=1,
+        )  # fmt: skip
+
+    return guard
+
+

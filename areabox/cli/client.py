@@ -1,0 +1,175 @@
+"""The way to the API, three times the same: at `--url`, at the daemon of this data directory, or in this process.
+
+A running daemon is found by its unix socket. Without one, this process opens the data directory itself and calls the
+same HTTP application without a network, so every way gives the same answers and the same refusals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+
+from areabox.deployment.local import answers, in_use, local
+from areabox.deployment.settings import Settings
+from areabox.deployment.sockets import unix_path
+from areabox.errors import (
+    AreaboxError,
+    ConfigurationError,
+    ConflictError,
+    InputError,
+    NotAllowedError,
+    NotFoundError,
+    Problem,
+    StorageFullError,
+)
+
+TIMEOUT_S = 60.0
+_STARTING_TRIES, _STARTING_PAUSE_S = 40, 0.25
+_BY_STATUS: dict[int, Callable[[str], AreaboxError]] = {
+    401: NotAllowedError,
+    403: NotAllowedError,
+    404: NotFoundError,
+    409: ConflictError,
+    412: ConflictError,
+    507: StorageFullError,
+}
+
+
+class UnreachableError(AreaboxError):
+    """No areabox answers there."""
+
+
+class Api:
+    """The HTTP API, with JSON in, JSON out, and its refusals as errors of areabox."""
+
+    def __init__(self, http: httpx2.AsyncClient, *, daemon: bool) -> None:
+        self._http = http
+        self.daemon = daemon  # False: this process, so nothing runs after the command has ended
+
+    async def get(self, *path: str, **params: Any) -> Any:
+        """Read one thing or a page."""
+        return await self.send("GET", *path, params=params)
+
+    async def post(self, *path: str, body: Any = None, **params: Any) -> Any:
+        """Make or do something."""
+        return await self.send("POST", *path, body=body, params=params)
+
+    async def send(self, method: str, *path: str, body: Any = None, params: Any = None, timeout_s: float = 0) -> Any:
+        """Send a request and return the JSON of its answer."""
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if content else {}
+        answer = await self._request(method, path, params, content, headers, TIMEOUT_S + timeout_s)
+        return answer.json() if answer.content else None
+
+    async def text(self, *path: str, accept: str) -> str:
+        """Read a representation that is not JSON."""
+        answer = await self._request("GET", path, None, None, {"Accept": accept}, TIMEOUT_S)
+        return answer.text
+
+    async def lines(self, *path: str) -> AsyncIterator[str]:
+        """Yield the lines of a stream until the other side ends it."""
+        try:
+            async with self._http.stream("GET", _join(path), timeout=None) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                    raise refusal(answer)
+                async for line in answer.aiter_lines():
+                    yield line
+        except httpx2.TransportError as error:
+            raise _unreachable(self._http, error) from error
+
+    async def _request(
+        self, method: str, path: tuple[str, ...], params: Any, content: bytes | None, headers: Any, timeout_s: float
+    ) -> httpx2.Response:
+        try:
+            answer = await self._http.request(
+                method, _join(path), params=params, content=content, headers=headers, timeout=timeout_s
+            )
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            raise _unreachable(self._http, error) from error
+        if not answer.is_success:
+            raise refusal(answer)
+        return answer
+
+
+def refusal(answer: httpx2.Response) -> AreaboxError:
+    """Return what a problem+json answer says, as the error that it stands for."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    fallback = f"the answer was {answer.status_code} {answer.reason_phrase}"
+    message = str(problem.get("detail") or problem.get("title") or fallback)
+    if answer.status_code in _BY_STATUS:
+        return _BY_STATUS[answer.status_code](message)
+    if answer.status_code in {400, 413, 415, 422}:
+        return InputError(message, [_problem(entry) for entry in problem.get("errors", [])])
+    return AreaboxError(message)
+
+
+def _problem(entry: dict[str, Any]) -> Problem:
+    fields = ("line", "column")
+    places = {name: entry[name] for name in fields if isinstance(entry.get(name), int)}
+    return Problem(pointer=str(entry.get("pointer", "")), detail=str(entry.get("detail", "")), **places)
+
+
+def _join(path: tuple[str, ...]) -> str:
+    """Return the path of segments; the first may hold slashes, the others are ids."""
+    return "/".join([path[0], *(quote(segment, safe="") for segment in path[1:])])
+
+
+def _unreachable(http: httpx2.AsyncClient, error: Exception) -> UnreachableError:
+    return UnreachableError(f"{str(http.base_url).rstrip('/')} does not answer: {error or type(error).__name__}")
+
+
+@contextlib.asynccontextmanager
+async def open_api(settings: Settings, *, acting_as: str | None = None) -> AsyncIterator[Api]:
+    """Open the way to the API.
+
+    Raises `UnreachableError`, or `ConfigurationError` if the data directory is held by a process that does not answer.
+    """
+    headers = {"X-Areabox-As": acting_as} if acting_as else {}
+    if settings.url:
+        if settings.token:
+            headers["Authorization"] = f"Bearer {settings.token}"
+        async with _client(settings.url, headers, httpx2.AsyncHTTPTransport()) as http:
+            yield Api(http, daemon=True)
+    elif await _daemon_runs(settings):
+        socket = httpx2.AsyncHTTPTransport(uds=str(unix_path(settings.data_dir)))
+        async with _client("http://localhost", headers, socket) as http:
+            yield Api(http, daemon=True)
+    else:
+        from areabox.app import open_app
+
+        async with open_app(settings, role="cli") as app:
+            async with _client("http://localhost", headers, httpx2.ASGITransport(app=local(app.asgi))) as http:
+                yield Api(http, daemon=False)
+
+
+def _client(url: str, headers: dict[str, str], transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        base_url=f"{url}/api/v1/",
+        headers={"Accept": "application/json", "User-Agent": "areabox-cli", **headers},
+        transport=transport,
+        trust_env=False,
+    )
+
+
+async def _daemon_runs(settings: Settings) -> bool:
+    """Return whether a daemon answers for this data directory; wait for one that is just starting."""
+    path = unix_path(settings.data_dir)
+    for _ in range(_STARTING_TRIES):
+        if answers(path):
+            return True
+        if not in_use(settings.database_path):
+            return False
+        await asyncio.sleep(_STARTING_PAUSE_S)
+    raise ConfigurationError(f"{settings.data_dir} is in use by an areabox that does not answer at {path}")

@@ -1,0 +1,73 @@
+"""The only place that asks the machine for time, ids and randomness, so that a test or a simulation can hold them.
+
+Everything that needs one of them takes a `Clock`. `now_ms` is wall time, for what is stored and shown; `monotonic_s` is
+for measuring and for deadlines, since a wall clock jumps.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from typing import Protocol
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, in lower case
+_ID_LENGTH = 26
+
+
+class Clock(Protocol):
+    """What areabox knows of the machine's time and chance."""
+
+    def now_ms(self) -> int:
+        """Return wall time in UTC milliseconds since 1970."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+    def new_id(self) -> str:
+        """Return a new id of 26 characters that sorts by the time of its making."""
+        ...
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a random number for jitter; not for secrets."""
+        ...
+
+    def secret(self, length_bytes: int) -> bytes:
+        """Return unguessable bytes."""
+        ...
+
+
+class SystemClock:
+    """The machine's own time and randomness."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def now_ms(self) -> int:
+        """Return wall time in UTC milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def new_id(self) -> str:
+        """Return a ULID (48 bits of milliseconds, 80 random bits), later than any this clock gave before."""
+        value = (self.now_ms() << 80) | secrets.randbits(80)
+        self._last = value if value > self._last else self._last + 1
+        return encode_id(self._last)
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a random number for jitter; not for secrets."""
+        return random.uniform(low, high)  # noqa: S311 -- jitter, not a secret
+
+    def secret(self, length_bytes: int) -> bytes:
+        """Return unguessable bytes."""
+        return secrets.token_bytes(length_bytes)
+
+
+def encode_id(value: int) -> str:
+    """Return 128 bits as 26 sortable characters."""
+    return "".join(_ALPHABET[(value >> shift) & 31] for shift in range((_ID_LENGTH - 1) * 5, -1, -5))

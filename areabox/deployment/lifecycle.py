@@ -1,0 +1,171 @@
+"""How the daemon lives: listen, say so, watch for signals, stop in order.
+
+    sockets bound → READY=1 → serving, the watchdog fed while the database answers
+    SIGTERM or SIGINT → STOPPING=1 → drain → requests end (≤ 3 s) → back to the caller, who closes the rest
+
+The daemon owns the signals; uvicorn only speaks HTTP. A second signal ends the process at once, which loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Protocol
+
+import uvicorn
+
+from areabox.deployment import sockets
+from areabox.deployment.local import Asgi, local
+from areabox.deployment.notify import Notifier
+from areabox.deployment.settings import ServiceManager, Settings
+
+log = logging.getLogger(__name__)
+
+GRACE_HTTP_S = 3
+KEEP_ALIVE_S = 60
+STATUS_EVERY_S = 10.0
+_CLOCK_EVERY_S = 1.0
+
+
+class Daemon(Protocol):
+    """What is served: the composition root, as far as start and stop know it."""
+
+    asgi: Asgi
+
+    def status(self) -> str:
+        """Return the line for `systemctl status`."""
+        ...
+
+    async def alive(self) -> None:
+        """Raise if the database does not answer."""
+        ...
+
+    async def drain(self) -> None:
+        """Begin nothing new and end open streams; what runs may go on."""
+        ...
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its hands on signals, and without ten wake-ups a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopped = asyncio.Event()
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the daemon."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Keep the Date header fresh until stopped."""
+        self.listening.set()
+        while not self.stopped.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopped.wait(), _CLOCK_EVERY_S)
+
+
+async def serve(
+    daemon: Daemon, settings: Settings, manager: ServiceManager, announce: Callable[[list[str]], None]
+) -> None:
+    """Serve until a signal comes; `announce` gets the addresses once they answer.
+
+    Raises `ConfigurationError` if an address cannot be used.
+    """
+    notifier = Notifier(manager.notify_socket)
+    stop = asyncio.Event()
+    async with _listening(daemon.asgi, settings, manager) as addresses:
+        with _signals(stop):
+            announce(addresses)
+            notifier.ready(daemon.status())
+            watch = asyncio.create_task(_watch(daemon, notifier, manager), name="watchdog")
+            await stop.wait()
+            log.info("stopping")
+            notifier.stopping()
+            watch.cancel()
+            await daemon.drain()
+
+
+@contextlib.asynccontextmanager
+async def _listening(app: Asgi, settings: Settings, manager: ServiceManager) -> AsyncIterator[list[str]]:
+    """Answer on TCP and on the unix socket; stop both in order."""
+    path = sockets.unix_path(settings.data_dir, create=True)
+    tcp = sockets.inherited(manager.sockets) or sockets.tcp(settings.host, settings.port)
+    addresses = [_address(sock) for sock in tcp]
+    servers = [(_Server(_config(app)), tcp), (_Server(_config(local(app))), [sockets.unix(path)])]
+    tasks = [asyncio.create_task(server.serve(socks), name="http") for server, socks in servers]
+    for task, (server, _) in zip(tasks, servers, strict=True):
+        task.add_done_callback(lambda _, event=server.listening: event.set())  # a failed start must not be waited for
+    try:
+        await asyncio.gather(*(server.listening.wait() for server, _ in servers))
+        yield addresses
+    finally:
+        path.unlink(missing_ok=True)
+        for server, _ in servers:
+            server.stopped.set()
+        await asyncio.gather(*tasks)
+
+
+def _config(app: Asgi) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_HTTP_S,
+    )
+
+
+def _address(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    host, port = name[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """Set `stop` at the first signal, end at once at the second."""
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+    def heard() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for number in caught:
+        loop.add_signal_handler(number, heard)
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+async def _watch(daemon: Daemon, notifier: Notifier, manager: ServiceManager) -> None:
+    """Report while the database answers; a daemon that hangs stays silent, and systemd starts it anew."""
+    every_s = min(manager.watchdog_s / 3, STATUS_EVERY_S) if manager.watchdog_s else STATUS_EVERY_S
+    while manager.notify_socket:
+        try:
+            async with asyncio.timeout(max(every_s, 1.0)):
+                await daemon.alive()
+            notifier.alive()
+            notifier.status(daemon.status())
+        except Exception:
+            log.exception("the database does not answer")
+        await asyncio.sleep(every_s)

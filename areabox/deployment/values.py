@@ -1,0 +1,131 @@
+"""How the value of a setting is read: a text of the environment or a TOML value becomes what the program uses.
+
+Each reader takes what was given and returns the value, or raises `ValueError` with half a sentence that says what was
+expected.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from areabox.areas.durations import parse_duration
+from areabox.errors import InputError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Reader = Callable[[Any], Any]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+
+
+def text(given: Any) -> str:
+    """Read a text."""
+    if not isinstance(given, str):
+        raise ValueError("a text is expected")  # noqa: TRY004 -- one kind of error per reader
+    return given.strip()
+
+
+def choice(*names: str) -> Reader:
+    """Return a reader of one of `names`."""
+
+    def read(given: Any) -> str:
+        if str(given).lower() not in names:
+            raise ValueError(f"one of {', '.join(names)} is expected")
+        return str(given).lower()
+
+    return read
+
+
+def number(low: int, high: int) -> Reader:
+    """Return a reader of a whole number from `low` to `high`."""
+
+    def read(given: Any) -> int:
+        try:
+            value = int(str(given))
+        except ValueError:
+            raise ValueError("a whole number is expected") from None
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:,} to {high:,} is expected")
+        return value
+
+    return read
+
+
+def switch(given: Any) -> bool:
+    """Read on or off."""
+    try:
+        return _SWITCH[str(given).strip().lower()]
+    except KeyError:
+        raise ValueError("on or off is expected") from None
+
+
+def duration_ms(given: Any) -> int:
+    """Read a duration such as 30d into milliseconds."""
+    try:
+        return int(parse_duration(given if isinstance(given, int) else str(given)))
+    except (InputError, ValueError) as error:
+        raise ValueError(f"a duration such as 10s, 5m or 30d is expected ({error})") from None
+
+
+def size_bytes(given: Any) -> int:
+    """Read a size such as 500MB or 2GiB into bytes."""
+    match = _SIZE.fullmatch(str(given).strip())
+    if not match:
+        raise ValueError("a size such as 500MB or 2GiB is expected")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+
+
+def path(given: Any) -> Path:
+    """Read a path; `~` is the home folder."""
+    if not text(given):
+        raise ValueError("a path is expected")
+    return Path(text(given)).expanduser().absolute()
+
+
+def optional_path(given: Any) -> Path | None:
+    """Read a path, or nothing from an empty text."""
+    return path(given) if given else None
+
+
+def address(given: Any) -> str:
+    """Read an http(s) address without a trailing slash, or an empty text."""
+    value = text(given).rstrip("/")
+    if not value:
+        return ""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("an address such as https://areabox.example.org is expected")
+    return value
+
+
+def names(given: Any) -> tuple[str, ...]:
+    """Read a list of names: a TOML list, or a text with commas."""
+    parts = given if isinstance(given, list) else str(given).split(",")
+    return tuple(name for part in parts if (name := str(part).strip()))
+
+
+def networks(given: Any) -> tuple[Network, ...]:
+    """Read a list of networks in CIDR form."""
+    try:
+        return tuple(ipaddress.ip_network(name, strict=False) for name in names(given))
+    except ValueError as error:
+        raise ValueError(f"networks such as 192.168.1.0/24 are expected ({error})") from None
+
+
+def database(given: Any) -> str:
+    """Read a path or `sqlite:///path` of the database file."""
+    value = text(given)
+    scheme, _, rest = value.partition("://")
+    if not rest:
+        return str(path(value)) if value else ""
+    if scheme != "sqlite":
+        raise ValueError(f"this version stores in a SQLite file; {scheme}:// is not supported yet")
+    if not rest.startswith("/"):
+        raise ValueError("sqlite:///absolute/path is expected")
+    return str(path("/" + rest.lstrip("/")))

@@ -1,0 +1,1 @@
+"""What happens, told to people: loops that report, events, logs, metrics and traces."""

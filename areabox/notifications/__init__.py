@@ -1,0 +1,1 @@
+"""What areabox tells its own user: notices, and where they go."""

@@ -1,0 +1,174 @@
+"""The workers: begin → perform → advance, for every job, and a clock for the jobs that wait.
+
+    handle     one job, from the hot queue
+    tick       wake what is due
+    rescue     at a start: what the last process left under way
+    stop       let what is under way finish, and give the rest back
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from areabox.clock import Clock
+from areabox.database import Backend
+from areabox.errors import StorageFullError
+from areabox.monitoring.loops import Bell
+from areabox.reactions import outcome as ends
+from areabox.reactions import queue
+from areabox.reactions.outcome import Outcome
+from areabox.reactions.queue import Job
+
+log = logging.getLogger(__name__)
+
+PAUSE_FULL_S = 2.0
+SLEEP_MAX_S = 60.0
+WAKE_AT_ONCE = 100
+
+
+class Engine(Protocol):
+    """What knows how jobs are done: `areas.flow.Flow`."""
+
+    async def perform(self, job: Job) -> Outcome:
+        """Do what a job is for."""
+        ...
+
+    async def advance(self, job: Job, outcome: Outcome) -> None:
+        """Write how it ended."""
+        ...
+
+    async def wake(self, job: Job) -> bool:
+        """Make a waiting job ready."""
+        ...
+
+    async def interrupted(self, job: Job) -> None:
+        """Deal with an attempt that a stop cut off."""
+        ...
+
+    async def recover(self, job: Job) -> None:
+        """Deal with an attempt that the last process did not survive."""
+        ...
+
+
+class Worker:
+    """Drives the engine."""
+
+    def __init__(self, backend: Backend, clock: Clock, engine: Engine) -> None:
+        self._backend, self._clock, self._engine = backend, clock, engine
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._cut_off: set[str] = set()
+        self._stopping = False
+        self.bell = Bell()
+
+    # --- one job --------------------------------------------------------------------------------------------------------
+
+    async def handle(self, job_id: str) -> None:
+        """Take a job through one attempt."""
+        if self._stopping:
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[job_id] = task
+        job: Job | None = None
+        try:
+            job = await self._begin(job_id)
+            if job is not None:
+                outcome = await self._perform(job)
+                await self._advance(job, outcome)
+                if isinstance(outcome, ends.Retry | ends.Parked):
+                    self.bell.ring()
+        except asyncio.CancelledError:
+            if job_id in self._cut_off:  # its run was cancelled: there is nothing left to write
+                self._cut_off.discard(job_id)
+            elif job is not None and self._stopping:
+                await self._engine.interrupted(job)
+            else:
+                raise
+        finally:
+            self._tasks.pop(job_id, None)
+
+    async def _begin(self, job_id: str) -> Job | None:
+        while True:
+            try:
+                return await queue.begin(self._backend, self._clock, job_id)
+            except StorageFullError:
+                await asyncio.sleep(PAUSE_FULL_S)
+
+    async def _perform(self, job: Job) -> Outcome:
+        try:
+            return await self._engine.perform(job)
+        except Exception as error:
+            log.exception("performing a job failed", extra={"run": job.run, "path": job.path})
+            return ends.Failed(f"areabox failed here, which is a bug: {type(error).__name__}: {error}", "internal")
+
+    async def _advance(self, job: Job, outcome: Outcome) -> None:
+        """Write the outcome; on a full disk hold on to it, since it is known and the world has changed already."""
+        while True:
+            try:
+                await self._engine.advance(job, outcome)
+            except StorageFullError:
+                await asyncio.sleep(PAUSE_FULL_S)
+            except Exception as error:
+                if isinstance(outcome, ends.Failed) and outcome.kind == "internal":
+                    raise
+                log.exception("writing an outcome failed", extra={"run": job.run, "path": job.path})
+                why = f"areabox failed here, which is a bug: {type(error).__name__}: {error}"
+                outcome = ends.Failed(why, "internal")
+            else:
+                return
+
+    def interrupt(self, job_ids: Iterable[str]) -> None:
+        """Cut attempts off whose jobs are gone."""
+        current = asyncio.current_task()
+        for job_id in job_ids:
+            task = self._tasks.get(job_id)
+            if task is not None and task is not current:
+                self._cut_off.add(job_id)
+                task.cancel()
+
+    # --- waiting jobs ---------------------------------------------------------------------------------------------------
+
+    async def tick(self) -> float:
+        """Wake the jobs that are due, and return how long to sleep."""
+        now = self._clock.now_ms()
+        jobs = await queue.due(self._backend, now)
+        for start in range(0, len(jobs), WAKE_AT_ONCE):
+            await asyncio.gather(*(self._engine.wake(job) for job in jobs[start : start + WAKE_AT_ONCE]))
+        if len(jobs) == queue.BATCH:
+            return 0.0
+        due = await queue.next_due(self._backend)
+        return SLEEP_MAX_S if due is None else min(max((due - self._clock.now_ms()) / 1000, 0.0), SLEEP_MAX_S)
+
+    async def resync(self) -> None:
+        """Offer what is ready on disk to the hot queue, which drops what it has already."""
+        self._backend.offer(await queue.ready(self._backend))
+
+    # --- start and stop -------------------------------------------------------------------------------------------------
+
+    async def rescue(self) -> int:
+        """Deal with what the last process left under way, offer what is ready, and return how many were under way."""
+        left = await queue.begun(self._backend)
+        for start in range(0, len(left), WAKE_AT_ONCE):
+            await asyncio.gather(*(self._engine.recover(job) for job in left[start : start + WAKE_AT_ONCE]))
+        await self.resync()
+        return len(left)
+
+    async def run(self, *, slots: int) -> None:
+        """Work until cancelled."""
+        await self._backend.consume(self.handle, slots=slots)
+
+    async def stop(self, grace_s: float) -> None:
+        """Begin nothing more, let what is under way finish within the grace, and give the rest back."""
+        self._stopping = True
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=grace_s)
+
+

@@ -1,0 +1,137 @@
+"""What is a connector given while it works? Its HTTP client, its own credentials, its cursor and its key."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+
+class Answer(Protocol):
+    """What a service answered; its body is whole."""
+
+    @property
+    def status(self) -> int: ...  # noqa: D102 -- the words say it
+    @property
+    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def content(self) -> bytes: ...  # noqa: D102
+    @property
+    def text(self) -> str: ...  # noqa: D102
+    @property
+    def url(self) -> str: ...  # noqa: D102
+    def json(self) -> Any:
+        """Return the parsed body; None where nothing has changed since the last poll, or there is no body."""
+        ...
+
+
+class Http(Protocol):
+    """The guarded HTTP client. It pages, waits, maps errors and adds the access header for the service's own hosts.
+
+    A path is appended to the connector's `base`. `ok` names statuses beside 2xx that are no errors.
+    `conditional=True` sends what the last answer of this poll said (ETag); unchanged means an empty answer.
+    """
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = ...,
+        data: Mapping[str, Any] | None = None,
+        content: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        ok: Collection[int] | Literal["all"] = (),
+        conditional: bool = False,
+        max_bytes: int | None = None,
+    ) -> Answer:
+        """Send a request and return its answer; raises a `ConnectorError` for every other status and for none."""
+        ...
+
+    async def get(self, url: str, **options: Any) -> Answer:
+        """Send a GET request."""
+        ...
+
+    async def post(self, url: str, **options: Any) -> Answer:
+        """Send a POST request."""
+        ...
+
+    async def put(self, url: str, **options: Any) -> Answer:
+        """Send a PUT request."""
+        ...
+
+    async def patch(self, url: str, **options: Any) -> Answer:
+        """Send a PATCH request."""
+        ...
+
+    async def delete(self, url: str, **options: Any) -> Answer:
+        """Send a DELETE request."""
+        ...
+
+    def pages(
+        self,
+        url: str,
+        *,
+        style: Literal["link", "cursor", "page", "offset"] = "link",
+        items: str = "",
+        param: str = "",
+        cursor: str = "next",
+        size: int = 100,
+        at_most: int = 10,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """Yield the items of all pages; `items` and `cursor` are dotted paths into the answer."""
+        ...
+
+
+class Host(Protocol):
+    """What the house itself does for the services that are part of it; others are given None."""
+
+    async def store_get(self, key: str) -> Any:
+        """Return what is stored under a key, None if nothing is."""
+        ...
+
+    async def store_set(self, key: str, value: Any, effect_key: str) -> Any:
+        """Store a value, once for each effect key, and return it."""
+        ...
+
+    async def store_increment(self, key: str, value: float, effect_key: str) -> Any:
+        """Add to a stored number, once for each effect key, and return the sum."""
+        ...
+
+    async def notify(self, title: str, message: str, link: str, effect_key: str) -> None:
+        """Tell the owner something, once for each effect key."""
+        ...
+
+
+class Context(Protocol):
+    """What a running action or reaction is given beside its own parameters."""
+
+    http: Http
+    auth: Any  # the connection's own fields, by name; None without one
+    cursor: dict[str, Any]  # kept between two polls, written with the events
+    key: str  # the same on every attempt at a step: an idempotency key
+    attempt: int  # from 1
+    log: logging.Logger
+    session: Any  # what `@connector.session` gave
+    client_id: str  # names this connection towards the service, for ever the same
+    url: str  # the address of the hook, in `@connector.webhook`
+    secret: str  # … its secret
+    events: list[str]  # … and what to subscribe to
+    state: Any  # what subscribing returned, in `@hook.unsubscribe`
+    host: Host | None
+
+    @property
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        ...
+
+    def tap(self, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Read one source from several places: each reader gets everything."""
+        ...
+
+
+Session = Callable[[Any, Context], AbstractAsyncContextManager[Any]]

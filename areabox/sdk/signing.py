@@ -1,0 +1,92 @@
+"""Who sent this delivery? Verifiers over the raw body, in constant time, and the handshakes that services ask for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from areabox.sdk.events import Delivery
+
+WINDOW_S = 300  # how far a delivery's own time may be off
+_ECHO = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+Handshake = Callable[[Delivery], str | None]
+
+
+class Verifier(msgspec.Struct, frozen=True):
+    """A check of a delivery with the hook's secret at a time (seconds since 1970), and where the delivery's id is."""
+
+    check: Callable[[Delivery, str, float], bool]
+    delivery_id: str | None = None
+
+    def __call__(self, delivery: Delivery, secret: str, now_s: float) -> bool:
+        """Tell whether the delivery is genuine; without a secret nothing is."""
+        return bool(secret) and self.check(delivery, secret, now_s)
+
+
+def hmac_sha256(
+    header: str, prefix: str = "", encoding: Literal["hex", "base64"] = "hex", *, delivery_id: str | None = None
+) -> Verifier:
+    """Verify an HMAC-SHA-256 of the body: GitHub's `X-Hub-Signature-256` with the prefix `sha256=`, and many more."""
+    name = header.lower()
+
+    def check(delivery: Delivery, secret: str, now_s: float) -> bool:
+        del now_s
+        digest = hmac.digest(secret.encode(), delivery.body, "sha256")
+        made = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+        given = delivery.headers.get(name, "")
+        return _same(given.lower() if encoding == "hex" else given, prefix + made)
+
+    return Verifier(check, delivery_id)
+
+
+def standard_webhook() -> Verifier:
+    """Verify by Standard Webhooks (standardwebhooks.com): `id.timestamp.body`, several signatures, 5 minutes."""
+    return Verifier(_standard, "webhook-id")
+
+
+def shared_token(header: str = "Authorization", prefix: str = "") -> Verifier:
+    """Verify that a header holds the secret itself: GitLab's `X-Gitlab-Token`, a bearer token."""
+    name = header.lower()
+    return Verifier(lambda delivery, secret, _: _same(delivery.headers.get(name, ""), prefix + secret))
+
+
+def echo_query(name: str) -> Handshake:
+    """Answer a handshake with a field of its query: `hub.challenge` (Strava, WebSub), `validationToken` (Graph)."""
+    return lambda delivery: _safe(delivery.query.get(name))
+
+
+def echo_json(name: str) -> Handshake:
+    """Answer a handshake with a field of its JSON body: Slack's `challenge`."""
+    return lambda delivery: _safe(delivery.json.get(name)) if isinstance(delivery.json, dict) else None
+
+
+def _standard(delivery: Delivery, secret: str, now_s: float) -> bool:
+    headers = delivery.headers
+    id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        key = secret.encode()
+    if not id or not stamp.isascii() or not stamp.isdigit() or abs(now_s - int(stamp[:12])) > WINDOW_S:
+        return False
+    signed = f"{id}.{stamp}.".encode() + delivery.body
+    made = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    given = headers.get("webhook-signature", "").split(" ")
+    return any([_same(signature, f"v1,{made}") for signature in given[:10]])
+
+
+def _same(given: str, made: str) -> bool:
+    return hmac.compare_digest(given.encode(), made.encode())
+
+
+def _safe(value: object) -> str | None:
+    """Return a challenge as it may be sent back: nothing that a browser could take for a page."""
+    return value if isinstance(value, str) and _ECHO.fullmatch(value) else None
