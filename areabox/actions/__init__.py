@@ -8,4 +8,6 @@
     poller         asks the sources that must be asked
     listener       keeps the streams open
     retention      what may be forgotten
+
+Nothing here knows areas or runs: whoever makes runs of events comes in as `inbox.Starter`.
 """

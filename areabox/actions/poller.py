@@ -190,11 +190,7 @@ class Poller:
     def _ended(self, id: str, source: str, task: asyncio.Task[None]) -> None:
         del self._running[id]
         self._busy[source] -= 1
-        if blocked := self._blocked.get(source):
-            self._schedule(blocked.popleft(), 0.0)
-        if not self._busy[source]:
-            del self._busy[source]
-            self._blocked.pop(source, None)
+        self._unblock(source)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a poll could not be written down: %s", error, exc_info=error, extra={"subscription": id})
             self._schedule(id, STORAGE_PAUSE_S)
@@ -202,6 +198,18 @@ class Poller:
             self._again.discard(id)
             self._schedule(id, 0.0)
         self.bell.ring()
+
+    def _unblock(self, source: str) -> None:
+        """Let as many of a source's polls go on as it has free places."""
+        blocked, places = self._blocked.get(source, deque()), PER_SOURCE - self._busy[source]
+        while blocked and places > 0:
+            if (id := blocked.popleft()) in self._due:  # not switched off meanwhile
+                self._schedule(id, 0.0)
+                places -= 1
+        if not blocked:
+            self._blocked.pop(source, None)
+        if not self._busy[source]:
+            del self._busy[source]
 
     async def _poll(self, sub: Subscription) -> None:
         """Ask the source, store what is new, and say when to ask again."""

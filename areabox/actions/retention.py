@@ -13,7 +13,9 @@ SEEN_KEPT_MS = 30 * DAY_MS + 8 * DAY_MS  # a listing is noted at most 7 days lat
 DELIVERY_KEPT_MS = 7 * DAY_MS
 DELIVERIES = "delivery:%"
 
-_OLD_EVENTS = "select id from event where at < ? order by at, id limit ?"
+_OLD_EVENTS = """
+select id from event where at < ? and not exists (select 1 from run where run.event = event.id) order by at, id limit ?
+"""
 _DROP_EVENT = "delete from event where id = ?"
 _DROP_BLOB = "delete from blob where owner = ?"
 _OLD_KEYS = """

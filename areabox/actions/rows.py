@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from areabox.database import Row, Unit
+from areabox.database import Row, Statement, Unit
 
 Kind = Literal["poll", "stream", "schedule", "hook", "internal"]
 Missed = Literal["skip", "latest", "each"]
@@ -30,12 +30,11 @@ where x.area = ? order by x.role, x.place
 INTERNAL = "select s.* from subscription s where s.active = 1 and s.kind = 'internal' and s.action = ? order by s.id"
 DUE = "select id, next, every_ms from subscription where active = 1 and kind = ? order by next, id"
 
-# Somebody else's reason to keep it on: another enabled area that listens, or a run that waits.
-OTHERS = """
-select 1 from area_subscription x join area a on a.id = x.area
-where x.subscription = ? and x.area <> ? and a.enabled = 1
-union all
-select 1 from job where wait_key = ? and state = 'waiting' limit 1
+# Who keeps it on: enabled areas that listen, and runs that wait (together, as the empty id).
+LISTENERS = """
+select x.area from area_subscription x join area a on a.id = x.area where x.subscription = ? and a.enabled = 1
+union
+select '' from job where wait_key = ? and state = 'waiting'
 """
 IDLE = """
 select s.* from subscription s where s.active = 1
@@ -124,9 +123,17 @@ def read_placed(row: Row) -> Subscription:
     return msgspec.structs.replace(read(row), place=row["place"], role=row["role"])
 
 
+class _Written(tuple[Any, ...]):
+    """Arguments of a statement that remember what the row will be after it."""
+
+    sub: Subscription
+
+
 def insert(unit: Unit, sub: Subscription) -> None:
     """Add a new one; another with the same identity gives the Unit up."""
-    unit.do(
+    _write(
+        unit,
+        sub,
         _INSERT,
         sub.id,
         sub.owner,
@@ -148,7 +155,6 @@ def insert(unit: Unit, sub: Subscription) -> None:
         sub.error,
         sub.version,
         sub.created,
-        expect=1,
     )
     _tell(unit, sub)
 
@@ -156,7 +162,9 @@ def insert(unit: Unit, sub: Subscription) -> None:
 def update(unit: Unit, before: Subscription, **changes: Any) -> Subscription:
     """Change fields of one as it was read, and return it as it will be."""
     sub = msgspec.structs.replace(before, **changes, version=before.version + 1)
-    unit.do(
+    _write(
+        unit,
+        sub,
         _UPDATE,
         sub.identity,
         _json(sub.params),
@@ -173,11 +181,33 @@ def update(unit: Unit, before: Subscription, **changes: Any) -> Subscription:
         sub.error[:ERROR_LENGTH_MAX] if sub.error else None,
         sub.id,
         before.version,
-        expect=1,
     )
     if (sub.active, sub.params, sub.every_ms) != (before.active, before.params, before.every_ms):
         _tell(unit, sub)
     return sub
+
+
+class Draft:
+    """What a Unit says already of subscriptions and areas, which the database does not know yet."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.subs: dict[str, Subscription] = {}
+        self.by_identity: dict[str, str] = {}
+        self.unlinked: set[str] = set()  # areas whose old links are gone
+        self.links: dict[str, set[str]] = {}  # subscription → areas that were linked to it
+        for sql, args, _ in unit.statements:
+            if isinstance(args, _Written):
+                self.subs[args.sub.id] = args.sub
+                self.by_identity[args.sub.identity] = args.sub.id
+            elif sql is UNLINK:
+                self.unlinked.add(args[0])
+            elif sql is LINK:
+                self.links.setdefault(args[3], set()).add(args[0])
+
+    def latest(self, sub: Subscription) -> Subscription:
+        """Return one as it will be, at the place where it was read."""
+        after = self.subs.get(sub.id)
+        return sub if after is None else msgspec.structs.replace(after, place=sub.place, role=sub.role)
 
 
 def fired(unit: Unit, before: Subscription, next: int | None, last: int) -> Subscription:
@@ -190,6 +220,12 @@ def identity(owner: str, action: str, params: dict[str, Any], connection: str | 
     """Return what two areas have in common if they ask for the same; `of` makes it one trigger's alone."""
     alone = [owner, action, *of] if of else [owner, action, params, connection]
     return hashlib.blake2b(msgspec.json.encode(alone, order="deterministic"), digest_size=16).hexdigest()
+
+
+def _write(unit: Unit, sub: Subscription, sql: str, *args: Any) -> None:
+    written = _Written(args)
+    written.sub = sub
+    unit.statements.append(Statement(sql, written, 1))
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -40,6 +40,11 @@ class Operation(Protocol):
     """What must be known of an action."""
 
     @property
+    def id(self) -> str:
+        """Its name of today."""
+        ...
+
+    @property
     def kind(self) -> str:
         """How it happens: poll, stream, schedule, hook or internal."""
         ...
@@ -161,17 +166,19 @@ class Subscriptions:
         What is wanted already keeps its cursor, its address and its times. What was off and is wanted again takes a
         baseline first. What nobody wants any more is switched off, and forgotten later.
         """
-        before = await self.for_area(area_id)
+        draft = rows.Draft(unit)
+        before = [draft.latest(sub) for sub in await self.for_area(area_id)]
         chosen: dict[str, Subscription] = {}  # by id, as they will be
         order: list[str] = []
         for want in wanted:
-            sub = await self._find(area_id, owner, want, before, wanted)
+            sub = await self._find(area_id, owner, want, before, wanted, draft)
             if sub is None or sub.id not in chosen:
-                sub = await self._settle(unit, area_id, owner, want, sub, enabled=enabled, chosen=chosen)
-            chosen[sub.id] = msgspec.structs.replace(chosen.get(sub.id, sub), place=want.place, role=want.role)
+                sub = await self._settle(unit, area_id, owner, want, sub, draft, enabled=enabled, chosen=chosen)
+            chosen.setdefault(sub.id, sub)
             order.append(sub.id)
-        for sub in {sub.id: sub for sub in before if sub.id not in chosen}.values():
-            await self._drop(unit, area_id, sub)
+        for sub in _each_once(before):
+            if sub.id not in chosen:
+                await self._drop(unit, area_id, sub, draft)
         unit.do(rows.UNLINK, area_id)
         for want, id in zip(wanted, order, strict=True):
             unit.do(rows.LINK, area_id, want.place, want.role, id)
@@ -182,7 +189,7 @@ class Subscriptions:
 
     async def ensure(self, unit: Unit, owner: str, want: Wanted) -> Subscription:
         """Have a source on for a run that waits for it (`wait_key` = "sub:" and its id), and return it."""
-        sub = await self._by_identity(self._identity("", owner, want))
+        sub = await self._by_identity(self._identity("", owner, want), rows.Draft(unit))
         if sub is None:
             return self._create(unit, "", owner, want, active=True)
         return sub if sub.active else self._switch(unit, sub, active=True)
@@ -194,8 +201,9 @@ class Subscriptions:
 
     async def disable(self, unit: Unit, area_id: str) -> None:
         """Switch off an area's subscriptions that no other enabled area and no waiting run needs."""
+        draft = rows.Draft(unit)
         for sub in _each_once(await self.for_area(area_id)):
-            await self._drop(unit, area_id, sub)
+            await self._drop(unit, area_id, draft.latest(sub), draft)
 
     async def release(self, unit: Unit, area_id: str) -> None:
         """Let go of all that an area wanted, since it is deleted."""
@@ -214,14 +222,20 @@ class Subscriptions:
     # -- one of them -----------------------------------------------------------------------------------------------
 
     async def _find(
-        self, area_id: str, owner: str, want: Wanted, before: list[Subscription], wanted: Sequence[Wanted]
+        self,
+        area_id: str,
+        owner: str,
+        want: Wanted,
+        before: list[Subscription],
+        wanted: Sequence[Wanted],
+        draft: rows.Draft,
     ) -> Subscription | None:
         """Return the subscription that fits: the same source, or this trigger's own under its old or new name."""
-        sub = await self._by_identity(self._identity(area_id, owner, want))
+        sub = await self._by_identity(self._identity(area_id, owner, want), draft)
         if sub is not None or self._shared(want):
             return sub
         kept = {(other.role, other.place) for other in wanted}
-        renamed = [old for old in before if old.action == want.action and (old.role, old.place) not in kept]
+        renamed = [old for old in before if old.action == self.operation(want.action).id and (old.role, old.place) not in kept]
         return renamed[0] if len(renamed) == 1 else None
 
     async def _settle(
@@ -231,6 +245,7 @@ class Subscriptions:
         owner: str,
         want: Wanted,
         sub: Subscription | None,
+        draft: rows.Draft,
         *,
         enabled: bool,
         chosen: Mapping[str, Subscription],
@@ -240,7 +255,7 @@ class Subscriptions:
             same = self._identity(area_id, owner, want)
             twin = next((known for known in chosen.values() if known.identity == same), None)
             return twin or self._create(unit, area_id, owner, want, active=enabled)
-        others = await self._others(sub.id, area_id)
+        others = await self._others(sub.id, area_id, draft)
         return self._revise(unit, area_id, sub, want, active=enabled or others, alone=not others)
 
     def _create(self, unit: Unit, area_id: str, owner: str, want: Wanted, *, active: bool) -> Subscription:
@@ -250,7 +265,7 @@ class Subscriptions:
             id=id,
             owner=owner,
             identity=self._identity(area_id, owner, want),
-            action=want.action,
+            action=operation.id,
             params=params,
             connection=want.connection,
             kind=operation.kind,  # type: ignore[arg-type]
@@ -303,16 +318,20 @@ class Subscriptions:
         baseline = sub.kind == "poll"
         return {"active": True, "baseline": baseline, "next": self._next(sub), "fails": 0, "error": None}
 
-    async def _drop(self, unit: Unit, area_id: str, sub: Subscription) -> None:
-        if not await self._others(sub.id, area_id):
+    async def _drop(self, unit: Unit, area_id: str, sub: Subscription, draft: rows.Draft) -> None:
+        if not await self._others(sub.id, area_id, draft):
             self._switch(unit, sub, active=False)
 
-    async def _others(self, id: str, area_id: str) -> bool:
-        return bool(await self._backend.read(rows.OTHERS, id, area_id, f"sub:{id}"))
+    async def _others(self, id: str, area_id: str, draft: rows.Draft) -> bool:
+        """Tell whether another enabled area or a waiting run needs it, as it will be after what the Unit says."""
+        listeners = {row[0] for row in await self._backend.read(rows.LISTENERS, id, f"sub:{id}")}
+        return bool((listeners - draft.unlinked | draft.links.get(id, set())) - {area_id})
 
-    async def _by_identity(self, identity: str) -> Subscription | None:
+    async def _by_identity(self, identity: str, draft: rows.Draft) -> Subscription | None:
+        if identity in draft.by_identity:
+            return draft.subs[draft.by_identity[identity]]
         row = await one(self._backend, rows.BY_IDENTITY, identity)
-        return None if row is None else rows.read(row)
+        return None if row is None else draft.latest(rows.read(row))
 
     def _next(self, sub: Subscription) -> int | None:
         """Return when one that is switched on now is first due; what is not timed never is."""
@@ -326,7 +345,7 @@ class Subscriptions:
 
     def _identity(self, area_id: str, owner: str, want: Wanted) -> str:
         of = () if self._shared(want) else (area_id, want.role, want.place)
-        return rows.identity(owner, want.action, want.params, want.connection, of)
+        return rows.identity(owner, self.operation(want.action).id, want.params, want.connection, of)
 
     def _sealed(self, id: str, operation: Operation, params: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
         """Return the parameters that may lie open, and the others encrypted."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from apscheduler.triggers.base import BaseTrigger
 from cronsim import CronSim, CronSimError
 
 from areabox.errors import InputError
+from areabox.sdk import duration_ms
 
 Missed = Literal["skip", "latest", "each"]
 
@@ -41,9 +41,6 @@ _MACROS = {
     "@hourly": "0 * * * *",
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
-_ISO = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.IGNORECASE)
 
 
 class Cron(msgspec.Struct, frozen=True):
@@ -111,9 +108,7 @@ def spec(params: dict[str, Any], *, anchor: int, seed: str = "", zone: str = "UT
     if "cron" in params:
         return cron(params["cron"], zone)
     if "every" in params:
-        every_ms = max(duration_ms(params["every"]), EVERY_MS_MIN)
-        if every_ms > EVERY_MS_MAX:
-            raise InputError(f"{params['every']!r} is longer than a year; use cron")
+        every_ms = _every_ms(params["every"])
         return Every(every_ms, anchor + _shift(seed, min(every_ms // 10, SPREAD_MS_MAX)))
     if "at" in params:
         return At(moment_ms(params["at"], zone))
@@ -161,19 +156,6 @@ def zone_of(name: str) -> tzinfo:
         return _zone(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise InputError(f"{name!r} is no time zone; an IANA name is, such as Europe/Paris") from error
-
-
-def duration_ms(value: str | float) -> int:
-    """Return a duration (`1h30m`, ISO 8601, or a number of seconds) in milliseconds; raises `InputError`."""
-    if isinstance(value, (int, float)):
-        return int(value * 1000)
-    text = value.strip()
-    if text[-1:].upper() not in {"P", "T"} and (iso := _ISO.fullmatch(text)):
-        weeks, days, hours, minutes, seconds = (float(part or 0) for part in iso.groups())
-        return int(((weeks * 7 + days) * 86_400 + hours * 3_600 + minutes * 60 + seconds) * 1000)
-    if not text or _PART.sub("", text).strip():
-        raise InputError(f"{value!r} is no duration; 30s, 15m, 1h30m, 2d are")
-    return int(sum(float(number) * _UNITS_MS[unit] for number, unit in _PART.findall(text)))
 
 
 def moment_ms(value: str, zone: str = "UTC") -> int:
@@ -224,6 +206,16 @@ def _walk(spec: Spec, after_ms: int) -> Iterator[int]:
     while at_ms is not None:
         yield at_ms
         at_ms = next_after(spec, at_ms)
+
+
+def _every_ms(text: str) -> int:
+    try:
+        every_ms = duration_ms(str(text))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if not EVERY_MS_MIN <= every_ms <= EVERY_MS_MAX:
+        raise InputError(f"{text!r} does not lie between a second and a year")
+    return every_ms
 
 
 def _shift(seed: str, below_ms: int) -> int:

@@ -1,4 +1,4 @@
-"""What may an expression cost, and what is it told when it asks for something that is not there?
+"""What an expression may cost, and what it is told when it asks for something that is not there.
 
 Nothing that a template does is free: work is counted in steps (about a quarter of a microsecond each), text and lists
 that it makes are counted by size. A template that is out of budget fails; it never slows the house down.

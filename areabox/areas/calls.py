@@ -1,4 +1,4 @@
-"""Is the operation that a trigger or step names there, and does it take these parameters?"""
+"""Whether the operation that a trigger or step names is there, and takes these parameters."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from areabox.areas.views import CatalogueView, OperationView
 from areabox.errors import Problem
 
 
-def find(
-    catalogue: CatalogueView, kind: str, name: str, context: Context, pointer: str
-) -> OperationView | None:
+def find(catalogue: CatalogueView, kind: str, name: str, context: Context, pointer: str) -> OperationView | None:
     """Return the operation of a name; reports the nearest one where there is none."""
     found = catalogue.action(name) if kind == "action" else catalogue.reaction(name)
     if found is None:

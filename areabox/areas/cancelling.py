@@ -44,7 +44,9 @@ class Cancelling:
         self.interrupt(job.id for job in jobs)
         for job in jobs:
             if job.kind == "call":
-                for row in await self._backend.read("select id from run where parent_job = ? and ended is null", job.id):
+                for row in await self._backend.read(
+                    "select id from run where parent_job = ? and ended is null", job.id
+                ):
                     await self.cancel(row[0], "the run that called it is over")
 
     async def cancel(self, run_id: str, why: str) -> bool:

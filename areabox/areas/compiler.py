@@ -1,4 +1,4 @@
-"""How does an expression become something that can be evaluated quickly?
+"""How an expression becomes something that can be evaluated quickly.
 
 Jinja's parser gives a tree; each node becomes a closure `(names, budget) -> value`. There is no Jinja environment, no
 generated code, no attribute access and no call but those in the tables of `filters`, `questions` and `methods`.
@@ -18,7 +18,7 @@ from jinja2 import nodes as jinja
 from areabox.areas import filters, methods, operators, questions
 from areabox.areas.budget import Budget, EvaluationError, Undefined
 from areabox.areas.nearest import did_you_mean
-from areabox.areas.values import bounded, truth
+from areabox.areas.values import bounded, number, truth
 from areabox.errors import InputError, Problem
 
 Names = Mapping[str, Any]
@@ -187,7 +187,7 @@ class Compiler:
 
     def _pos(self, node: jinja.Pos, _lenient: bool) -> Closure:  # noqa: FBT001
         value = self.compile(node.node)
-        return lambda names, budget: operators.number(value(names, budget))
+        return lambda names, budget: number(value(names, budget))
 
     def _not(self, node: jinja.Not, _lenient: bool) -> Closure:  # noqa: FBT001
         value = self.truth(node.node)
@@ -279,9 +279,9 @@ class Compiler:
                 fail(node, f"there is no function {name}{hint}")
             call = self._arguments(node, name, methods.FUNCTIONS[name], 1)
             return lambda names, budget: call(names, budget, budget)
-        if isinstance(node.node, jinja.Getattr):
-            return self._method(node, node.node, lenient)
-        fail(node, "only functions and methods can be called")
+        if not isinstance(node.node, jinja.Getattr):
+            fail(node, "only functions and methods can be called")
+        return self._method(node, node.node, lenient)
 
     def _method(self, node: jinja.Call, target: jinja.Getattr, lenient: bool) -> Closure:  # noqa: FBT001
         name = target.attr
@@ -312,26 +312,31 @@ class Compiler:
             fail(node, f"{what}: {problem}")
         places = [self.compile(argument) for argument in node.args]
         if not places and not words:
-            return lambda _names, _budget, *first: _attempt(what, function, *first)
+            return lambda _names, _budget, *first: _called(what, function, *first)
 
         def call(names: Names, budget: Budget, *first: Any) -> Any:
             rest = [place(names, budget) for place in places]
             if not words:
-                return _attempt(what, function, *first, *rest)
+                return _called(what, function, *first, *rest)
             named = {key: value(names, budget) for key, value in words.items()}
-            return _attempt(what, function, *first, *rest, **named)
+            return _called(what, function, *first, *rest, **named)
 
         return call
 
 
-def _attempt(what: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+def _attempt(what: str, operate: Callable[..., Any], *given: Any) -> Any:
     try:
-        return function(*given, **named)
-    except EvaluationError:
-        raise
+        return operate(*given)
     except ZeroDivisionError:
         raise EvaluationError(f"{what}: division by zero") from None
     except TROUBLE as error:
+        raise EvaluationError(f"{what}: {error}") from None
+
+
+def _called(what: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    try:
+        return function(*given, **named)
+    except (EvaluationError, *TROUBLE) as error:
         raise EvaluationError(f"{what}: {error}") from None
 
 
@@ -361,6 +366,7 @@ def spell(node: jinja.Node) -> str:
         if isinstance(node.arg, jinja.Const):
             value = node.arg.value
             plain = isinstance(value, str) and value.isidentifier()
-            return f"{spell(node.node)}.{value}" if plain else f"{spell(node.node)}[{str(value)[:40]!r}]"
+            shown = value[:40] if isinstance(value, str) else value
+            return f"{spell(node.node)}.{value}" if plain else f"{spell(node.node)}[{shown!r}]"
         return f"{spell(node.node)}[…]"
     return "(…)"

@@ -1,4 +1,4 @@
-"""How long is `1h30m`, and when is `2026-01-01T07:00`?
+"""How long `1h30m` is, and when `2026-01-01T07:00` is.
 
 Durations are written `500ms 10s 5m 1h30m 2d 1w`, in ISO 8601 (`PT1H30M`, `P2D`), or as a number of seconds. Times are
 RFC 3339, or local ones in a given zone.
@@ -7,6 +7,7 @@ RFC 3339, or local ones in a given zone.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -45,7 +46,7 @@ def _parse_text(text: str) -> float:
     found = text.strip()[:100]
     short = _SHORT.fullmatch(found.lower().replace("min", "m"))
     if short and found:
-        return _total(short.groups(), _UNITS.values())
+        return _total(short.groups(), list(_UNITS.values()))
     iso = _ISO.fullmatch(found.upper())
     if iso and any(iso.groups()):
         return _total(iso.groups(), list(_UNITS.values())[:5])
@@ -54,8 +55,8 @@ def _parse_text(text: str) -> float:
     raise InputError(f"{found[:40]!r} is not a duration; {_FORMS}")
 
 
-def _total(numbers: tuple[str | None, ...], units: object) -> float:
-    pairs = zip(numbers, units, strict=True)  # type: ignore[call-overload]
+def _total(numbers: Sequence[str | None], units: Sequence[int]) -> float:
+    pairs = zip(numbers, units, strict=True)
     return sum(float(number.replace(",", ".")) * unit for number, unit in pairs if number)
 
 

@@ -65,9 +65,7 @@ class Ending:
             unit.do("delete from slot where run = ?", run.id)
             return
         unit.do("update slot set run = ? where run = ?", following.run, run.id)
-        unit.do(
-            "update job set state = 'ready' where id = ? and state = 'waiting'", following.id
-        )
+        unit.do("update job set state = 'ready' where id = ? and state = 'waiting'", following.id)
         self._registry.forget(following)
         unit.push(following.pointer)
 

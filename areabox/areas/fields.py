@@ -1,4 +1,4 @@
-"""How is one object of a document read: which keys may it have, of which kind, and what is wrong with them?
+"""How one object of a document is read: which keys it may have, of which kind, and what is wrong with them.
 
 Every getter reports what is wrong and goes on with a harmless value, so that all problems are found at once. `kept`
 collects what the normal form shows: what was given and is not the default.
@@ -22,7 +22,14 @@ EMPTY = value(None)
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 SLUG = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 _MOST_PROBLEMS = 200
-_KINDS = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "keys and values"}
+_KINDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "keys and values",
+}
 
 
 class Report:
@@ -57,6 +64,7 @@ class Fields:
     def __init__(self, context: Context, data: dict[str, Any], pointer: str) -> None:
         self._context, self.data, self.pointer = context, data, pointer
         self.kept: dict[str, Any] = {}
+        self.learned: set[str] = set()  # ids of the steps inside, that are seen afterwards
 
     def at(self, key: str) -> str:
         """Return the pointer of a key."""

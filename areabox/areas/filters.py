@@ -1,5 +1,6 @@
-"""Which filters are there, and how do `map`, `select` and their like use the others?"""
+"""Which filters there are, and how `map`, `select` and their like use the others."""
 
+# ruff: noqa: FBT002 -- the arguments, and their order, are those of Jinja's filters
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def mapped(value: Any, budget: Budget, *args: Any, attribute: Any = None, defaul
         budget.take(2 * len(items))
         return [get(item) for item in items]
     if not args:
-        raise EvaluationError("map: give the name of a filter, or attribute='…'")
+        raise EvaluationError("give the name of a filter, or attribute='…'")
     function = _named(args[0], FILTERS, "filter")
     made = []
     for item in items:

@@ -1,5 +1,6 @@
-"""Which filters turn text into data and back: JSON, times, hashes, regular expressions, HTML, URLs, base 64?"""
+"""Which filters turn text into data and back: JSON, times, hashes, patterns, HTML, URLs, base 64."""
 
+# ruff: noqa: FBT002 -- the arguments, and their order, are those of Jinja's filters
 from __future__ import annotations
 
 import base64
@@ -40,15 +41,15 @@ def to_json(value: Any, budget: Budget, indent: Any = None) -> str:
 def from_json(value: Any, budget: Budget) -> Any:
     """Return the value that a JSON text means."""
     if not isinstance(value, str):
-        raise EvaluationError(f"from_json: {describe(value)} where a text belongs")
+        raise EvaluationError(f"{describe(value)} where a text belongs")
     if len(value) > _LONGEST_JSON:
-        raise EvaluationError(f"from_json: the text is longer than {_LONGEST_JSON:,} characters")
+        raise EvaluationError(f"the text is longer than {_LONGEST_JSON:,} characters")
     budget.room(2 * len(value))
     budget.take(len(value) >> 4)
     try:
         return json.loads(value, parse_constant=_no_constant)
     except RecursionError:
-        raise EvaluationError("from_json: the value is nested too deeply") from None
+        raise EvaluationError("the value is nested too deeply") from None
 
 
 def _no_constant(name: str) -> None:
@@ -158,7 +159,7 @@ def markdown(value: Any, budget: Budget) -> str:
 
     found = read(value, budget)
     if len(found) > _LONGEST_MARKDOWN:
-        raise EvaluationError(f"markdown: the text is longer than {_LONGEST_MARKDOWN:,} characters")
+        raise EvaluationError(f"the text is longer than {_LONGEST_MARKDOWN:,} characters")
     budget.take(2 * len(found))
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
     return budget.made(parser.render(found))
@@ -172,13 +173,13 @@ def _timed(pattern: Any, budget: Budget, use: Callable[[Any, float], Any]) -> An
     if len(source) > _LONGEST_PATTERN:
         raise EvaluationError(f"a pattern has at most {_LONGEST_PATTERN:,} characters")
     budget.take(50)
+    if budget.regex_s <= 0:
+        raise EvaluationError("the regular expressions take too long together")
     started = time.perf_counter()
     try:
         compiled = regex.compile(source)
-        left = budget.regex_s - (time.perf_counter() - started)
-        if left <= 0:
-            raise TimeoutError
-        return use(compiled, left)
+        left_s = budget.regex_s - (time.perf_counter() - started)
+        return use(compiled, max(left_s, 0.001))
     except TimeoutError:
         raise EvaluationError("the regular expression takes too long") from None
     except (regex.error, RecursionError) as error:
@@ -271,4 +272,3 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "tojson": to_json,
     "urlencode": url_encode,
 }
-

@@ -1,8 +1,9 @@
-"""Which filters work on lists and objects?
+"""Which filters work on lists and objects.
 
 Those of Jinja, with Jinja's meaning. Those that are given the name of another filter or test are in `filters`.
 """
 
+# ruff: noqa: FBT002 -- the arguments, and their order, are those of Jinja's filters
 from __future__ import annotations
 
 import random
@@ -39,11 +40,15 @@ def folded(value: Any, case_sensitive: Any) -> Any:
     return value.lower() if isinstance(value, str) and not case_sensitive else value
 
 
+def _folding(get: Getter, case_sensitive: Any) -> Getter:
+    return lambda item: folded(get(item), case_sensitive)
+
+
 def length(value: Any, _budget: Budget) -> int:
     """Return how many items, characters or keys there are."""
     if isinstance(value, (str, list, tuple, Mapping)):
         return len(value)
-    raise EvaluationError(f"length: {describe(value)} has none")
+    raise EvaluationError(f"{describe(value)} has none")
 
 
 def first(value: Any, budget: Budget) -> Any:
@@ -87,24 +92,25 @@ def sort(value: Any, budget: Budget, reverse: Any = False, case_sensitive: Any =
     budget.take(3 * len(items) * len(gets))
     made = list(items)
     for get in reversed(gets):
-        made = _sorted(made, lambda item, get=get: folded(get(item), case_sensitive), budget, bool(reverse))
+        made = _sorted(made, _folding(get, case_sensitive), budget, bool(reverse))
     return made
 
 
-def _sorted(items: list[Any], key: Getter, budget: Budget, backwards: bool = False) -> list[Any]:  # noqa: FBT001, FBT002
+def _sorted(items: list[Any], key: Getter, budget: Budget, backwards: bool = False) -> list[Any]:  # noqa: FBT001
     keys = [key(item) for item in items]
     for found in keys:  # like with like, or there is no order
         budget.scan(found) if isinstance(found, str) else None
         ordered(keys[0], found, budget)
     if any(isinstance(found, (list, tuple)) for found in keys):
-        raise EvaluationError("sort: lists are not sorted; give an attribute")
+        raise EvaluationError("lists are not sorted; give an attribute")
     order = sorted(range(len(items)), key=keys.__getitem__, reverse=backwards)
     return [items[index] for index in order]
 
 
 def unique(value: Any, budget: Budget, case_sensitive: Any = False, attribute: Any = None) -> list[Any]:
     """Return the items without those that were there before."""
-    get, seen = getter(attribute), {}
+    get = getter(attribute)
+    seen: dict[Any, Any] = {}
     for item in sequence(value, budget):
         seen.setdefault(_mark(folded(get(item), case_sensitive), budget), item)
     return list(seen.values())
@@ -118,7 +124,8 @@ def _mark(value: Any, budget: Budget) -> Any:
 
 def group(value: Any, budget: Budget, attribute: Any, default: Any = None, case_sensitive: Any = False) -> Any:
     """Return pairs of a value of the attribute and the list of the items that have it, sorted by that value."""
-    get, groups = getter(attribute, default), {}
+    get = getter(attribute, default)
+    groups: dict[Any, tuple[Any, list[Any]]] = {}
     for item in sequence(value, budget):
         budget.take(2)
         key = get(item)
@@ -139,7 +146,7 @@ def _extreme(name: str, sign: int) -> Callable[..., Any]:
         get, items = getter(attribute), sequence(value, budget)
         if not items:
             return Undefined(f"{name} of an empty list")
-        return _sorted(items, lambda item: folded(get(item), case_sensitive), budget)[sign]
+        return _sorted(items, _folding(get, case_sensitive), budget)[sign]
 
     apply.__doc__ = f"Return the {name}imum of the items; undefined where there is none."
     return apply
@@ -174,7 +181,7 @@ def slices(value: Any, budget: Budget, count: Any, fill_with: Any = None) -> lis
 def pairs(value: Any, budget: Budget) -> list[tuple[Any, Any]]:
     """Return an object as a list of its keys and values."""
     if not isinstance(value, Mapping):
-        raise EvaluationError(f"items: {describe(value)} where an object belongs")
+        raise EvaluationError(f"{describe(value)} where an object belongs")
     budget.take(2 * len(value))
     return [(key, value[key]) for key in value]
 
@@ -184,7 +191,7 @@ def sorted_pairs(
 ) -> list[tuple[Any, Any]]:
     """Return an object's keys and values, sorted by key or by value."""
     if by not in ("key", "value"):
-        raise EvaluationError("dictsort: by is 'key' or 'value'")
+        raise EvaluationError("by is 'key' or 'value'")
     place = 0 if by == "key" else 1
     return _sorted(pairs(value, budget), lambda pair: folded(pair[place], case_sensitive), budget, bool(reverse))
 
@@ -208,7 +215,7 @@ def rounded(value: Any, _budget: Budget, precision: Any = 0, method: Any = "comm
     if method == "common":
         return bounded(round(number(value), digits))
     if method not in ("ceil", "floor"):
-        raise EvaluationError("round: the method is common, ceil or floor")
+        raise EvaluationError("the method is common, ceil or floor")
     import math
 
     scale = 10.0**digits

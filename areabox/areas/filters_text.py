@@ -1,8 +1,9 @@
-"""Which filters work on text?
+"""Which filters work on text.
 
 Those of Jinja, with Jinja's meaning, and `slug`, `split`. Each takes the value, the budget and its own arguments.
 """
 
+# ruff: noqa: FBT002 -- the arguments, and their order, are those of Jinja's filters
 from __future__ import annotations
 
 import re
@@ -116,7 +117,7 @@ def format_text(value: Any, budget: Budget, *args: Any, **named: Any) -> str:
             return "%"
         given = named[name] if name else next(rest, None)
         if len(width) == 4 or (given is None and kind != "s"):
-            raise EvaluationError(f"format: {found[0]} has no value, or is too wide")
+            raise EvaluationError(f"{found[0]} has no value, or is too wide")
         given = text(given, budget) if kind in "sc" else number(given)
         precision = f".{digits}" if digits else ""
         return budget.made(f"%{flags}{width}{precision}{kind}" % given)
@@ -129,7 +130,7 @@ def file_size(value: Any, budget: Budget, binary: Any = False) -> str:
     return str(jinja.do_filesizeformat(_float(value, budget), bool(binary)))
 
 
-def to_int(value: Any, budget: Budget, default: Any = 0, base: Any = 10) -> Any:
+def to_int(value: Any, _budget: Budget, default: Any = 0, base: Any = 10) -> Any:
     """Return the whole number that a text or number means, else the default."""
     try:
         if isinstance(value, str):
@@ -195,11 +196,11 @@ def word_count(value: Any, budget: Budget) -> int:
 def attributes(value: Any, budget: Budget) -> str:
     """Return an object as attributes of an XML element, without null ones: Jinja's xmlattr."""
     if not isinstance(value, dict):
-        raise EvaluationError(f"xmlattr: {describe(value)} where an object belongs")
+        raise EvaluationError(f"{describe(value)} where an object belongs")
     budget.take(4 * len(value))
     for key in value:
         if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z_:][\w:.-]*", key, re.ASCII):
-            raise EvaluationError("xmlattr: a key is not the name of an attribute")
+            raise EvaluationError("a key is not the name of an attribute")
     pairs = [f'{key}="{html_escape(read(item, budget))}"' for key, item in value.items() if item is not None]
     return budget.made(" ".join(pairs))
 

@@ -158,10 +158,14 @@ class Flow:
 
     def _committed(self, run: RunState, change: Change, state: str) -> None:
         for row in change.steps:
-            self._telemetry.emit("step", run=run.id, area=run.slug, path=row.path, state=row.state, ms=row.ended - row.started)
+            self._telemetry.emit(
+                "step", run=run.id, area=run.slug, path=row.path, state=row.state, ms=row.ended - row.started
+            )
         if change.end is not None:
             self._live.drop(run.id)
-            self._telemetry.emit("run", run=run.id, area=run.slug, state=change.end.state, ms=self._clock.now_ms() - run.started)
+            self._telemetry.emit(
+                "run", run=run.id, area=run.slug, state=change.end.state, ms=self._clock.now_ms() - run.started
+            )
         elif state != "running":
             self._live.drop(run.id)
 
@@ -171,7 +175,9 @@ class Flow:
         match outcome:
             case ends.Retry():
                 if now + outcome.after_ms > run.deadline:
-                    late = ends.Failed(f"{outcome.message} (no further try fits: {_too_long(run)})", outcome.kind, outcome.input)
+                    late = ends.Failed(
+                        f"{outcome.message} (no further try fits: {_too_long(run)})", outcome.kind, outcome.input
+                    )
                     return await self._go_on(unit, run, job, late, now)
                 self._journal(unit, run, job, "retrying", outcome, outcome.kind, now)
                 parked = queue.park(unit, job, now=now, due=now + outcome.after_ms, wait_key=None, attempt=job.attempt)
@@ -245,12 +251,16 @@ class Flow:
             queue.release(unit, job)
             await self._backend.commit(unit)
         else:
-            await self.advance(job, ends.Uncertain("areabox was stopped while it was under way, so it may have happened"))
+            await self.advance(
+                job, ends.Uncertain("areabox was stopped while it was under way, so it may have happened")
+            )
 
     async def recover(self, job: Job) -> None:
         """Deal with an attempt that the last process did not survive."""
         if job.crashes + 1 >= CRASHES_MAX:
-            await self.advance(job, ends.Failed(f"quarantined: areabox ended {CRASHES_MAX} times while it was under way", "crash"))
+            await self.advance(
+                job, ends.Failed(f"quarantined: areabox ended {CRASHES_MAX} times while it was under way", "crash")
+            )
         elif job.kind != "do" or await self._safe(job):
             unit = Unit()
             queue.crashed(unit, job)
@@ -278,4 +288,3 @@ class Flow:
 
 def _too_long(run: RunState) -> str:
     return f"the run's timeout of {run.outline.program.timeout_ms // 1000} s is over"
-

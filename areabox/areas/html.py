@@ -1,4 +1,4 @@
-"""What does a piece of HTML say?
+"""What a piece of HTML says.
 
 A scanner that reads every character once: tags go, text stays, so that neither a hostile page nor a broken one costs
 more than its length. It does not make HTML safe to show; the pages escape for that.
@@ -9,9 +9,46 @@ from __future__ import annotations
 import html
 import re
 
-_LINES = frozenset("address body dd div dt fieldset figcaption footer form header html li main nav tr".split())
+_LINES = frozenset(
+    [
+        "address",
+        "body",
+        "dd",
+        "div",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "footer",
+        "form",
+        "header",
+        "html",
+        "li",
+        "main",
+        "nav",
+        "tr",
+    ]
+)
 _PARAGRAPHS = frozenset(
-    "article aside blockquote dl figure h1 h2 h3 h4 h5 h6 hr ol p pre section table ul".split()
+    [
+        "article",
+        "aside",
+        "blockquote",
+        "dl",
+        "figure",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "table",
+        "ul",
+    ]
 )
 _LINE, _PARAGRAPH, _BREAK = "\x00\x01\x02"  # marks that stand for white space until the text is put in lines
 _MARKS = {ord(mark): None for mark in (_LINE, _PARAGRAPH, _BREAK)}

@@ -75,9 +75,7 @@ class Live:
         return run
 
 
-async def remembered(
-    backend: Backend, earlier: str, from_path: str | None, run: RunState
-) -> dict[str, store.StepRow]:
+async def remembered(backend: Backend, earlier: str, from_path: str | None, run: RunState) -> dict[str, store.StepRow]:
     """Return what an earlier run did before a step, by path; the last attempt of each step counts."""
     if from_path is None:
         return {}

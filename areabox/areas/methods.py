@@ -1,4 +1,4 @@
-"""What can be called: `range(3)`, `trigger.title.upper()`?
+"""What can be called: `range(3)`, `trigger.title.upper()`.
 
 A method is looked up in these tables by its name, never on the Python object; it says itself which values it takes.
 """
@@ -20,8 +20,9 @@ _LONGEST_RANGE = 100_000
 
 def count_up(budget: Budget, start: Any, stop: Any = None, step: Any = 1) -> list[int]:
     """Return the whole numbers from start to before stop: `range`."""
-    bounds = (0, start) if stop is None else (start, stop)
-    numbers = range(*(whole(bound, -(10**15), 10**15) for bound in bounds), whole(step, -(10**15), 10**15))
+    first, end = (0, start) if stop is None else (start, stop)
+    far = 10**15
+    numbers = range(whole(first, -far, far), whole(end, -far, far), whole(step, -far, far))
     if len(numbers) > _LONGEST_RANGE:
         raise EvaluationError(f"a range has at most {_LONGEST_RANGE:,} numbers")
     return budget.listed(numbers)
@@ -39,8 +40,7 @@ def make_namespace(_budget: Budget, **named: Any) -> Namespace:
 
 def current(budget: Budget) -> Any:
     """Return `now`, for those used to calling it."""
-    found = pick(budget.names, "now", "now")
-    return found
+    return pick(budget.names, "now", "now")
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -56,7 +56,7 @@ def _text(name: str, *kinds: type) -> Callable[..., Any]:
     own = getattr(str, name)  # of a fixed list, when the module is loaded
 
     def call(value: Any, budget: Budget, *args: Any) -> Any:
-        found = _is_text(value, name)
+        found = _is_text(value)
         for index, argument in enumerate(args):
             kind = kinds[min(index, len(kinds) - 1)] if kinds else type(None)
             if not isinstance(argument, kind) or not kinds:
@@ -68,27 +68,27 @@ def _text(name: str, *kinds: type) -> Callable[..., Any]:
     return call
 
 
-def _is_text(value: Any, name: str) -> str:
+def _is_text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise EvaluationError(f"{name}() is a method of text, not of {describe(value)}")
+    raise EvaluationError(f"it is a method of text, not of {describe(value)}")
 
 
 def _padded(name: str) -> Callable[..., Any]:
     own = getattr(str, name)  # of a fixed list, when the module is loaded
 
     def call(value: Any, budget: Budget, width: Any, *fill: Any) -> Any:
-        return budget.made(own(_is_text(value, name), whole(width, 0, 10_000), *(str(one)[:1] for one in fill)))
+        return budget.made(own(_is_text(value), whole(width, 0, 10_000), *(str(one)[:1] for one in fill)))
 
     return call
 
 
 def _split(value: Any, budget: Budget, separator: Any = None, maxsplit: Any = -1) -> Any:
-    return filters_text.split(_is_text(value, "split"), budget, separator, maxsplit)
+    return filters_text.split(_is_text(value), budget, separator, maxsplit)
 
 
 def _split_right(value: Any, budget: Budget, separator: Any = None, maxsplit: Any = -1) -> Any:
-    parts = filters_text.split(_is_text(value, "rsplit"), budget, separator)
+    parts = filters_text.split(_is_text(value), budget, separator)
     limit = whole(maxsplit, -1, MAX_TEXT)
     if limit < 0 or len(parts) <= limit + 1:
         return parts
@@ -96,7 +96,7 @@ def _split_right(value: Any, budget: Budget, separator: Any = None, maxsplit: An
 
 
 def _lines(value: Any, budget: Budget) -> Any:
-    found = budget.scan(_is_text(value, "splitlines"))
+    found = budget.scan(_is_text(value))
     budget.room(len(found))
     made = found.splitlines()
     budget.take(2 * len(made))
@@ -104,18 +104,18 @@ def _lines(value: Any, budget: Budget) -> Any:
 
 
 def _join(value: Any, budget: Budget, items: Any) -> Any:
-    glue, parts = _is_text(value, "join"), [text(item, budget) for item in sequence(items, budget)]
+    glue, parts = _is_text(value), [text(item, budget) for item in sequence(items, budget)]
     budget.room(sum(map(len, parts)) + len(glue) * len(parts))
     return glue.join(parts)
 
 
 def _replace(value: Any, budget: Budget, old: Any, new: Any, count: Any = None) -> Any:
-    return filters_text.replace(_is_text(value, "replace"), budget, old, new, count)
+    return filters_text.replace(_is_text(value), budget, old, new, count)
 
 
 def _get(value: Any, _budget: Budget, key: Any, default: Any = None) -> Any:
     if not isinstance(value, Mapping):
-        raise EvaluationError(f"get() is a method of an object, not of {describe(value)}")
+        raise EvaluationError(f"it is a method of an object, not of {describe(value)}")
     return value[key] if isinstance(key, str) and key in value else default
 
 
@@ -129,7 +129,7 @@ def _values(value: Any, budget: Budget) -> Any:
 
 def _count(value: Any, budget: Budget, item: Any) -> int:
     if isinstance(value, str):
-        return budget.scan(value).count(_is_text(item, "count"))
+        return budget.scan(value).count(_is_text(item))
     return sum(same(item, other, budget) for other in sequence(value, budget))
 
 
@@ -142,19 +142,19 @@ def _index(value: Any, budget: Budget, item: Any) -> int:
 
 
 def _strftime(value: Any, budget: Budget, format: Any) -> str:
-    return budget.made(_moment(value, "strftime").format(text(format, budget)))
+    return budget.made(_moment(value).format(text(format, budget)))
 
 
-def _moment(value: Any, name: str) -> Moment:
+def _moment(value: Any) -> Moment:
     if isinstance(value, Moment):
         return value
-    raise EvaluationError(f"{name}() is a method of a time, not of {describe(value)}; write x | to_time")
+    raise EvaluationError(f"it is a method of a time, not of {describe(value)}; write x | to_time")
 
 
 def _cycle(value: Any, _budget: Budget, *items: Any) -> Any:
     index = pick(value, "index0", "")
     if not isinstance(index, int) or not items:
-        raise EvaluationError("cycle() is a method of loop")
+        raise EvaluationError("it is a method of loop")
     return items[index % len(items)]
 
 
@@ -179,6 +179,6 @@ METHODS: dict[str, Callable[..., Any]] = {
     "get": _get,
     "cycle": _cycle,
     "strftime": _strftime,
-    "isoformat": lambda value, _budget: str(_moment(value, "isoformat")),
-    "timestamp": lambda value, _budget: _moment(value, "timestamp").ms / 1000,
+    "isoformat": lambda value, _budget: str(_moment(value)),
+    "timestamp": lambda value, _budget: _moment(value).ms / 1000,
 }

@@ -1,4 +1,4 @@
-"""What is a time inside an expression?
+"""What a time inside an expression is.
 
 `now` and the results of `to_time` are moments: they print as RFC 3339, compare with each other and with time texts, and
 count in seconds (`now + 3600`, `now - trigger.at | to_time`).
@@ -72,7 +72,7 @@ class Moment:
             bare = found[1].startswith("-")
             if letter not in (_UNPADDED if bare else _ALLOWED) or not letter:
                 raise InputError(f"%{found[1]} is not a date directive")
-            if letter in "F":
+            if letter == "F":
                 return when.date().isoformat()
             text = f"{when.year:04d}" if letter == "Y" else when.strftime(f"%{letter}")
             return text.lstrip("0") or "0" if bare else text

@@ -1,4 +1,4 @@
-"""Which known word did the writer most likely mean?"""
+"""Which known word the writer most likely meant."""
 
 from __future__ import annotations
 

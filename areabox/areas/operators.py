@@ -1,4 +1,4 @@
-"""What do `+ - * / // % ** ~`, comparisons, `in`, `.` and `[ ]` mean between values?
+"""What `+ - * / // % ** ~`, comparisons, `in`, `.` and `[ ]` mean between values.
 
 As in Jinja, that is as in Python, but over JSON values only: a key is looked up in an object and nowhere else, so no
 attribute of a Python object is ever read. Every function takes two values and the budget.

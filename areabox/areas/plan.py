@@ -202,9 +202,7 @@ class Walk(Joins):
             raise EvaluationError(f"each takes at most {ITEMS_MAX:,} items, and {step.items.source} has {len(items):,}")
         self.fork(node, prefix, len(items), list(items), step.at_once)
 
-    def job(
-        self, node: Node, prefix: str, *, kind: str, due: int | None = None, input: Any = None
-    ) -> None:
+    def job(self, node: Node, prefix: str, *, kind: str, due: int | None = None, input: Any = None) -> None:
         """Leave a job at this step."""
         self.change.jobs.append(NewJob(prefix + node.step.id, kind, node.step.id, due, None, input))
 
@@ -220,9 +218,7 @@ class Walk(Joins):
         """Write the end of a step into the journal, and its result where later steps see it."""
         path = prefix + node.step.id
         kind = _KINDS[type(node.step)]
-        self.change.steps.append(
-            StepRow(path, kind, state, started, self.now, attempt, input, output, error, note)
-        )
+        self.change.steps.append(StepRow(path, kind, state, started, self.now, attempt, input, output, error, note))
         if result:
             self.change.results[path] = output
 

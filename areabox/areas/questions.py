@@ -1,4 +1,4 @@
-"""What can be asked with `is`?  Jinja's tests, and `match` and `search` for patterns."""
+"""What can be asked with `is`: Jinja's tests, and `match` and `search` for patterns."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ FORGIVING = frozenset(("defined", "undefined"))  # they take undefined
 
 
 def defined(value: Any, _budget: Budget) -> bool:
-    """Is it there?"""
+    """Return whether it is there."""
     return value.__class__ is not Undefined
 
 
 def undefined(value: Any, _budget: Budget) -> bool:
-    """Is it not there?"""
+    """Return whether it is not there."""
     return value.__class__ is Undefined
 
 
 def divisible(value: Any, budget: Budget, num: Any) -> bool:
-    """Is the number a multiple of another?"""
+    """Return whether the number is a multiple of another."""
     return bool(modulo(value, num, budget) == 0)
 
 
 def same_object(value: Any, _budget: Budget, other: Any) -> bool:
-    """Is it true, false or null itself, not only equal to it?"""
+    """Return whether it is true, false or null itself, not only equal to it."""
     return value is other or (value.__class__ is other.__class__ and isinstance(value, (str, int)) and value == other)
 
 
 def search(value: Any, budget: Budget, pattern: Any) -> bool:
-    """Is the pattern found in the text?"""
+    """Return whether the pattern is found in the text."""
     return matches(value, budget, pattern)
 
 
 def match(value: Any, budget: Budget, pattern: Any) -> bool:
-    """Does the text begin with the pattern?"""
+    """Return whether the text begins with the pattern."""
     return matches(value, budget, pattern, whole_text=True)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from areabox.actions.subscriptions import Subscription
+from areabox.actions.rows import Subscription
 from areabox.areas import document
 from areabox.areas.outline import Outline
 from areabox.database import Backend, Row
@@ -70,7 +70,9 @@ class Registry:
         """Read what the database holds."""
         for row in await self._backend.read(HEADS):
             self.put(head_of(row))
-        for row in await self._backend.read("select subscription, area, place from area_subscription where role = 'trigger'"):
+        for row in await self._backend.read(
+            "select subscription, area, place from area_subscription where role = 'trigger'"
+        ):
             self._add(row["subscription"], Listener(row["area"], row["place"]))
         for job in await queue.keyed(self._backend):
             self.wait(job)

@@ -1,4 +1,4 @@
-"""Which names and which steps may an expression at this place in the document use?"""
+"""Which names and which steps an expression at a place in the document may use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scope:
     """A list of steps: the names it sees, the ids of the steps that have run before, and the scope around it."""
 
     def __init__(self, names: Iterable[str] = ROOT_NAMES, around: Scope | None = None) -> None:
-        self.names = frozenset(names) | (around.names if around else frozenset())
+        self.names: frozenset[str] = frozenset(names) | (around.names if around else frozenset())
         self.around = around
         self.ids: set[str] = set()
 
@@ -44,6 +44,7 @@ class Steps:
 
     def __init__(self, steps: Any, pointer: str) -> None:
         self.pointers = [place for place, _ in walk(steps, pointer)]
+        self._loops = {place for place, step in walk(steps, pointer) if any(key in step for key in _LOOPS)}
         given = {place: str(step["id"]) for place, step in walk(steps, pointer) if isinstance(step.get("id"), str)}
         self.ids: dict[str, str] = {}
         self.by_id: dict[str, str] = {}
@@ -68,23 +69,18 @@ class Steps:
             return f"there is no step {step}{did_you_mean(step, self.by_id)}"
         for holder in self.pointers:
             inside = place.startswith(f"{holder}/") and not user.startswith(f"{holder}/")
-            if inside and "/then/" in place[len(holder) :] and self._loops(holder):
-                return f"the step {step} is inside a loop; outside only the loop's result is seen: steps.{self.ids[holder]}"
+            if inside and "/then/" in place[len(holder) :] and holder in self._loops:
+                return f"the step {step} is inside a loop; outside only its result is seen: steps.{self.ids[holder]}"
         if user == place or user.startswith(f"{place}/"):
             return f"the step {step} has no result yet where it is used"
         if self._order[place] > self._order.get(self._step_of(user), -1):
             return f"the step {step} runs later"
         return f"the step {step} is in another branch, and never runs before this"
 
-    def _loops(self, holder: str) -> bool:
-        return self.kinds.get(holder) in _LOOPS
-
     def _step_of(self, user: str) -> str:
         while user and user not in self._order:
             user = user.rpartition("/")[0]
         return user
-
-    kinds: dict[str, str]
 
 
 def walk(steps: Any, pointer: str) -> Iterator[tuple[str, dict[str, Any]]]:

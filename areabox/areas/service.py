@@ -89,14 +89,15 @@ class Areas:
         return done + [Change(head.slug, "removed", None, []) for head in removed]
 
     def _read(self, actor: Actor, documents: Sequence[tuple[str, str]]) -> list[_Step]:
-        programs: dict[str, tuple[Program, str]] = {}
+        programs: dict[str, tuple[Program, str | None]] = {}
         problems: list[Problem] = []
         for name, text in documents:
             try:
-                for program, source in document.parse_many(text, catalogue=self._catalogue, name=name):
+                found = document.parse_many(text, catalogue=self._catalogue, name=name)
+                for program in found:
                     if program.slug in programs:
                         problems.append(Problem(f"{name}: /area", f"another document is called {program.slug}, too"))
-                    programs[program.slug] = (program, source)
+                    programs[program.slug] = (program, text if len(found) == 1 else None)
             except InputError as error:
                 problems += [msgspec.structs.replace(p, pointer=f"{name}: {p.pointer}") for p in error.problems] or [
                     Problem(name, str(error))

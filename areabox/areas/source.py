@@ -1,4 +1,4 @@
-"""What does the text of an area file hold, and where does each part of it stand?
+"""What the text of an area file holds, and where each part of it stands.
 
 YAML 1.2's core schema on libyaml's events: `on`, `yes` and `12:30` are text, keys are text, nothing has a tag, a key
 that stands twice is a problem. A text that begins like JSON is read as JSON first.
@@ -143,18 +143,18 @@ class _Composer:
                 yield Source(data, self._values, self._keys)
 
     def _node(self, event: Any, events: Iterator[yaml.Event], pointer: str, depth: int) -> Any:
-        place = (event.start_mark.line + 1, event.start_mark.column + 1)
+        place = _place(event)
         self._values[pointer] = place
         self._spend(1, pointer, place)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor, pointer, place)
+            return self._alias(str(event.anchor), pointer, place)
         if event.tag is not None:
             _refuse(self._name, pointer, f"tags are not supported: {str(event.tag)[:40]}", place)
         if depth > MAX_DEPTH:
             _refuse(self._name, pointer, f"values are nested more than {MAX_DEPTH} deep", place)
         before = self._left
         if isinstance(event, yaml.ScalarEvent):
-            data = _scalar(event.value) if event.style is None else event.value
+            data = event.value if event.style else _scalar(event.value)  # bare: the style is empty
         elif isinstance(event, yaml.SequenceStartEvent):
             data = self._sequence(events, pointer, depth)
         else:
@@ -184,7 +184,7 @@ class _Composer:
     def _mapping(self, events: Iterator[yaml.Event], pointer: str, depth: int) -> dict[str, Any]:
         made: dict[str, Any] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
-            place = (event.start_mark.line + 1, event.start_mark.column + 1)
+            place = _place(event)
             if not isinstance(event, yaml.ScalarEvent) or event.tag is not None:
                 _refuse(self._name, pointer, "a key is a text; put {{ … }} in quotes", place)
             key = event.value
@@ -195,6 +195,11 @@ class _Composer:
             self._keys[inside] = place
             made[key] = self._node(next(events), events, inside, depth + 1)
         return made
+
+
+def _place(event: yaml.Event) -> Place:
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
 def _scalar(text: str) -> Any:

@@ -36,7 +36,9 @@ class Starting:
     def start(self, unit: Unit, event: NewEvent) -> Started:
         """Add the runs and wake-ups of an event; says why if no area took it."""
         if event.depth > DEPTH_MAX:
-            return Started(f"{event.depth} runs led to it, one after the other: areas that start each other without end?")
+            return Started(
+                f"{event.depth} runs led to it, one after the other: areas that start each other without end?"
+            )
         taken = self._wake(unit, event)
         reasons = []
         for listener in self._listeners(event):

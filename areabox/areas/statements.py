@@ -1,7 +1,7 @@
-"""How does a text with `{{ }}` and `{% %}` become something that can be rendered quickly?
+"""How a text with `{{ }}` and `{% %}` becomes something that can be rendered quickly.
 
-Each statement becomes a closure that appends to a list of texts. A `for` pays for every iteration by the number of nodes
-in its body, so that the nodes themselves need not count.
+Each statement becomes a closure that appends to a list of texts. A `for` pays for every iteration by the number of
+nodes in its body, so that the nodes themselves need not count.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ def _if(compiler: Compiler, node: jinja.If) -> Statement:
     def choose(names: Scope, budget: Budget, write: Writer) -> None:
         for test, body in branches:
             if test(names, budget):
-                return run(body, names, budget, write)
-        return run(otherwise, names, budget, write)
+                run(body, names, budget, write)
+                return
+        run(otherwise, names, budget, write)
 
     return choose
 
@@ -147,9 +148,10 @@ def _counters(index: int, items: list[Any]) -> dict[str, Any]:
 def _targets(node: jinja.Node) -> tuple[str, ...]:
     if isinstance(node, jinja.Name):
         return (node.name,)
-    if isinstance(node, jinja.Tuple) and all(isinstance(part, jinja.Name) for part in node.items):
-        return tuple(part.name for part in node.items if isinstance(part, jinja.Name))
-    fail(node, "only a name, or names with commas, can be assigned to")
+    names = [part.name for part in node.items if isinstance(part, jinja.Name)] if isinstance(node, jinja.Tuple) else []
+    if not isinstance(node, jinja.Tuple) or len(names) != len(node.items):
+        fail(node, "only a name, or names with commas, can be assigned to")
+    return tuple(names)
 
 
 def _unpack(target: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -225,4 +227,3 @@ _MAKERS: dict[type[jinja.Node], Callable[[Compiler, Any], Statement]] = {
     jinja.AssignBlock: _set_block,
     jinja.With: _with,
 }
-

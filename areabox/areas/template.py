@@ -1,4 +1,4 @@
-"""What is an expression, and what is a value with templates in it?
+"""What an expression is, and what a value with templates in it is.
 
 `expression("trigger.n > 10")` and `value({"text": "Hello {{ trigger.name }}"})` are made once for a version of an area
 and evaluated often. The syntax is Jinja's; the evaluator is areabox's own and bounded (see `budget`).
@@ -6,11 +6,13 @@ and evaluated often. The syntax is Jinja's; the evaluator is areabox's own and b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError
 from jinja2 import nodes as jinja
+from jinja2.lexer import Lexer, Token
 from jinja2.parser import Parser
 
 from areabox.areas.budget import Budget, EvaluationError
@@ -25,7 +27,35 @@ __all__ = ["EvaluationError", "Expression", "Moment", "TemplateError", "Value", 
 MAX_SOURCE = 65_536
 MAX_EXPRESSION = 8_192
 Names = Mapping[str, Any]
-_parser = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 -- only its parser is used
+_UNKNOWN_ESCAPE = re.compile(r"\\([\\'\"nrtxuUN\n])|\\")
+
+
+class _Lexer(Lexer):
+    r"""Jinja's, but a backslash that begins no usual escape stays: `'\b\d+'` is a pattern, `'\1'` a group of it."""
+
+    def wrap(
+        self, stream: Iterable[tuple[int, str, str]], name: str | None = None, filename: str | None = None
+    ) -> Iterator[Token]:
+        kept = (
+            (line, kind, _UNKNOWN_ESCAPE.sub(lambda found: found[0] if found[1] else "\\\\", text))
+            if kind == "string"
+            else (line, kind, text)
+            for line, kind, text in stream
+        )
+        return super().wrap(kept, name, filename)
+
+
+class _Syntax(Environment):
+    """Jinja's syntax; only the parser is used."""
+
+    lexer = property(lambda self: self.own_lexer)
+
+    def __init__(self) -> None:
+        super().__init__(keep_trailing_newline=True, autoescape=False)
+        self.own_lexer = _Lexer(self)
+
+
+_parser = _Syntax()
 
 
 class Expression:

@@ -1,4 +1,4 @@
-"""What do values inside an expression do: print, count as true, equal each other, leave as JSON?
+"""What values inside an expression do: print, count as true, equal each other, leave as JSON.
 
 A value is JSON (None, bool, int, float, str, list, dict), a tuple, a `Moment`, or a lazy Mapping that was handed in.
 Every walk through a value is paid for, since a small template can make a value that is small to keep and huge to walk.

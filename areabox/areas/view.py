@@ -108,6 +108,4 @@ def base_names(run: RunState, now: int) -> dict[str, Any]:
 
 def _layer_paths(node: Node, prefix: str) -> list[str]:
     parts = prefix.split(".")
-    return [
-        ".".join(parts[: depth * 2 + 2]) for depth, frame in enumerate(node.frames) if frame.parts
-    ]
+    return [".".join(parts[: depth * 2 + 2]) for depth, frame in enumerate(node.frames) if frame.parts]

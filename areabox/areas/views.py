@@ -1,4 +1,4 @@
-"""What does the area language ask of the catalogue of operations?"""
+"""What the area language asks of the catalogue of operations."""
 
 from __future__ import annotations
 

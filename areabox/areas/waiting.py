@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from areabox.actions.subscriptions import Subscription
+from areabox.actions.rows import Subscription
 from areabox.areas.cancelling import Cancelling
 from areabox.areas.model import Ask, Call, Collect, Once, WaitFor
 from areabox.areas.registry import Registry
@@ -54,7 +54,13 @@ class Listening(Protocol):
     """Makes subscriptions for runs that wait."""
 
     async def for_wait(
-        self, run: RunState, node: str, action: str, params: dict[str, Any], connection: str | None, every_ms: int | None
+        self,
+        run: RunState,
+        node: str,
+        action: str,
+        params: dict[str, Any],
+        connection: str | None,
+        every_ms: int | None,
     ) -> Subscription:
         """Return the subscription that a waiting step listens to, made and switched on if need be."""
         ...
@@ -108,7 +114,9 @@ class Waiting:
             numbers = _json.encode(list(range(places))).decode()
             return ends.Admitted(lambda unit: unit.do(_SLOT, run.key, run.id, numbers, run.key, expect=1))
         if program.mode == "single":
-            return ends.Ended("skipped", f"run {holders[0][0] if holders else ''} of this area was still going (mode: single)")
+            return ends.Ended(
+                "skipped", f"run {holders[0][0] if holders else ''} of this area was still going (mode: single)"
+            )
         if program.mode == "restart" and holders:
             return await self._replace(run, job, holders[0][0])
         if program.mode == "queued" and program.at_most is not None and len(earlier) + len(holders) >= program.at_most:
@@ -175,7 +183,11 @@ class Waiting:
         if memory is None:
             question = view.render(step.question, run.outline.nodes[step.id], prefix)
             if run.dry:
-                return ends.Done({"choice": step.choices[0], "by": "dry run", "at": instant(self._clock.now_ms())}, {"question": question}, "would ask")
+                return ends.Done(
+                    {"choice": step.choices[0], "by": "dry run", "at": instant(self._clock.now_ms())},
+                    {"question": question},
+                    "would ask",
+                )
             due = None if step.timeout_ms is None else self._clock.now_ms() + step.timeout_ms
             memory = {"question": question, "choices": list(step.choices)}
             text = str(question)
@@ -260,7 +272,9 @@ class Waiting:
         rows = await self._backend.read("select payload from collected where key = ? order by at, run", job.id)
         events = [_json.decode(await unpack(self._backend, row[0])) for row in rows]
         return ends.Done(
-            {"events": events}, {"count": len(events)}, also=lambda unit: unit.do("delete from collected where key = ?", job.id)
+            {"events": events},
+            {"count": len(events)},
+            also=lambda unit: unit.do("delete from collected where key = ?", job.id),
         )
 
     async def _once(self, run: RunState, _job: Job, step: Once, view: View, prefix: str) -> Outcome:
@@ -268,7 +282,9 @@ class Waiting:
         key, now = f"{step.id}:{rendered}", self._clock.now_ms()
         if run.dry:
             return ends.Done(None, {"key": rendered}, "would remember it")
-        seen = await one(self._backend, "select expires from once where area = ? and key = ? and expires > ?", run.area, key, now)
+        seen = await one(
+            self._backend, "select expires from once where area = ? and key = ? and expires > ?", run.area, key, now
+        )
         if seen:
             return ends.Ended("skipped", f"seen already: {rendered}", {"key": rendered})
         expires = _FOREVER if step.within_ms is None else now + step.within_ms
@@ -282,7 +298,9 @@ def _answered(step: Call, answer: dict[str, Any]) -> Outcome:
     if answer["state"] in ("done", "skipped", "collected"):
         note = None if answer["state"] == "done" else f"the called area ended as {answer['state']}: {answer['reason']}"
         return ends.Done(answer["result"], input, note)
-    return ends.Failed(f"{step.area} ended as {answer['state']}: {answer['reason'] or 'no reason given'}", "child", input)
+    return ends.Failed(
+        f"{step.area} ended as {answer['state']}: {answer['reason'] or 'no reason given'}", "child", input
+    )
 
 
 def _still_full(key: str | None, places: int) -> Any:
@@ -293,5 +311,3 @@ def _still_full(key: str | None, places: int) -> Any:
         )  # fmt: skip
 
     return guard
-
-

@@ -23,7 +23,6 @@ from areabox.cli import output
 from areabox.errors import AreaboxError, InputError
 
 if TYPE_CHECKING:
-    from areabox.cli.client import Api
     from areabox.deployment.settings import Settings
 
 ATTENTION = 3

@@ -72,6 +72,15 @@ class Api:
         answer = await self._request("GET", path, None, None, {"Accept": accept}, TIMEOUT_S)
         return answer.text
 
+    async def all(self, *path: str, **params: Any) -> AsyncIterator[dict[str, Any]]:
+        """Yield every item of a list, page after page."""
+        after: str | None = ""
+        while after is not None:
+            page = await self.get(*path, **params, **({"after": after} if after else {}))
+            for item in page["items"]:
+                yield item
+            after = page.get("next")
+
     async def lines(self, *path: str) -> AsyncIterator[str]:
         """Yield the lines of a stream until the other side ends it."""
         try:
@@ -149,9 +158,11 @@ async def open_api(settings: Settings, *, acting_as: str | None = None) -> Async
     else:
         from areabox.app import open_app
 
-        async with open_app(settings, role="cli") as app:
-            async with _client("http://localhost", headers, httpx2.ASGITransport(app=local(app.asgi))) as http:
-                yield Api(http, daemon=False)
+        async with (
+            open_app(settings, role="cli") as app,
+            _client("http://localhost", headers, httpx2.ASGITransport(app=local(app.asgi))) as http,
+        ):
+            yield Api(http, daemon=False)
 
 
 def _client(url: str, headers: dict[str, str], transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:

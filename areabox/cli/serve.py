@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -56,9 +57,9 @@ def _announce(call: Call, settings: Settings, addresses: list[str], setup_token:
     else:
         first = f"; open {address}/setup with the one-time token {setup_token}" if setup_token else ""
         click.echo(f"areabox listens on {addresses[0]}{first}")
-    click.get_text_stream("stdout").flush()
+    sys.stdout.flush()
     if not settings.public_url.startswith("https:") and not all(map(_loopback, addresses)):
-        call.say("anyone on the network can reach this address, and it speaks plain http: put a proxy with TLS before it")
+        call.say("others on the network can reach this address over plain http: put a proxy with TLS before it")
 
 
 def _loopback(address: str) -> bool:

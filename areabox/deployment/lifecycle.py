@@ -58,6 +58,13 @@ class _Server(uvicorn.Server):
         self.stopped = asyncio.Event()
         self.listening = asyncio.Event()
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until stopped; whoever waits for the start is told of a failure, too."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self.listening.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to the daemon."""
@@ -101,10 +108,9 @@ async def _listening(app: Asgi, settings: Settings, manager: ServiceManager) -> 
     addresses = [_address(sock) for sock in tcp]
     servers = [(_Server(_config(app)), tcp), (_Server(_config(local(app))), [sockets.unix(path)])]
     tasks = [asyncio.create_task(server.serve(socks), name="http") for server, socks in servers]
-    for task, (server, _) in zip(tasks, servers, strict=True):
-        task.add_done_callback(lambda _, event=server.listening: event.set())  # a failed start must not be waited for
     try:
-        await asyncio.gather(*(server.listening.wait() for server, _ in servers))
+        for server, _ in servers:
+            await server.listening.wait()
         yield addresses
     finally:
         path.unlink(missing_ok=True)
@@ -116,6 +122,7 @@ async def _listening(app: Asgi, settings: Settings, manager: ServiceManager) -> 
 def _config(app: Asgi) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",
         http="httptools",
         ws="none",
         lifespan="off",

@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from areabox.errors import ConfigurationError
 
@@ -24,9 +25,8 @@ def tcp(host: str, port: int) -> list[socket.socket]:
     bound: list[socket.socket] = []
     try:
         for family, address in _addresses(host, port):
-            if bound:
-                address = (address[0], bound[0].getsockname()[1], *address[2:])
-            bound.append(_bind(family, address))
+            same_port = bound[0].getsockname()[1] if bound else address[1]
+            bound.append(_bind(family, (address[0], same_port, *address[2:])))
     except OSError as error:
         for sock in bound:
             sock.close()
@@ -34,12 +34,12 @@ def tcp(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
-def _addresses(host: str, port: int) -> list[tuple[int, tuple[str | int, ...]]]:
+def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((info[0], info[4]) for info in found))
 
 
-def _bind(family: int, address: tuple[str | int, ...]) -> socket.socket:
+def _bind(family: int, address: tuple[Any, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

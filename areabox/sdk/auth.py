@@ -83,6 +83,4 @@ def OAuth2(  # noqa: N802 -- the words of the connector API
     """Return the way of an OAuth 2 grant. Not available yet; it is declared so that connectors can be written."""
     del authorize, token, scopes
     access = Annotated[str, Field("Access token", "Paste one until areabox can sign in by itself.", secret=True)]
-    return Auth(
-        id=id, label=label, fields={"access_token": access}, headers={"Authorization": "Bearer {access_token}"}
-    )
+    return Auth(id=id, label=label, fields={"access_token": access}, headers={"Authorization": "Bearer {access_token}"})

@@ -14,7 +14,6 @@ import msgspec
 from areabox.sdk.auth import Auth
 from areabox.sdk.context import Session
 from areabox.sdk.durations import duration_ms
-from areabox.sdk.events import Delivery
 from areabox.sdk.signing import Handshake, Verifier
 
 P = ParamSpec("P")

@@ -1,4 +1,4 @@
-"""What does one line of a form say about itself?
+"""One line of a form, as a connector declares it: how it is asked for, and what it may be.
 
     Topic = Annotated[str, Field("Topic", "Letters and digits.", pattern=r"^[A-Za-z0-9]{1,64}$")]
 

@@ -80,7 +80,7 @@ def _standard(delivery: Delivery, secret: str, now_s: float) -> bool:
     signed = f"{id}.{stamp}.".encode() + delivery.body
     made = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     given = headers.get("webhook-signature", "").split(" ")
-    return any([_same(signature, f"v1,{made}") for signature in given[:10]])
+    return any(_same(signature, f"v1,{made}") for signature in given[:10])
 
 
 def _same(given: str, made: str) -> bool:

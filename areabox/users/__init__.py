@@ -1,0 +1,1 @@
+"""Accounts, passwords, sessions, tokens, who may do what, and the audit log."""

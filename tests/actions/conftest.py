@@ -10,17 +10,6 @@ from typing import Any
 
 import pytest
 
-# TEMPORARY until database/blobs.py lands
-import importlib.util, sys, types  # noqa
-if importlib.util.find_spec("areabox.database.blobs") is None:
-    _m = types.ModuleType("areabox.database.blobs")
-    def _pack(unit, owner, data):
-        if len(data) <= 16384: return data.decode()
-        unit.do("insert into blob values (?, ?, ?)", owner + "b", owner, data)
-        return "\x00blob:" + owner + "b"
-    _m.pack = _pack
-    sys.modules["areabox.database.blobs"] = _m
-
 from areabox import resources
 from areabox.actions.hooks import Hooks
 from areabox.actions.inbox import Inbox, NewEvent, Started
@@ -111,6 +100,9 @@ class Catalogue:
             "hook.items": operation("hook", shared=False),
             "area.ended": operation("internal"),
         }
+
+        for name, found in self.actions.items():
+            found.id = name
 
     def action(self, name: str) -> Any:
         return self.actions.get(name)

@@ -199,3 +199,38 @@ async def test_loops_hear_of_what_changed(world):
     await world.switch("a", False)
     await world.switch("b", False)
     assert [m.body["id"] for m in world.backend.published] == [sub.id]
+
+
+async def apply(world, *areas):
+    """Store several areas in one Unit, as applying a folder does."""
+    unit = Unit()
+    for id, wanted in areas:
+        if wanted is None:
+            unit.do("delete from area where id = ?", id)
+            await world.subscriptions.release(unit, id)
+            continue
+        unit.do("insert into area values (?, 'u1', ?, '', 1, 1, 0, 0) on conflict (id) do nothing", id, id)
+        await world.subscriptions.reconcile(unit, id, "u1", wanted)
+    assert await world.backend.commit(unit)
+
+
+async def test_areas_that_are_new_together_share(world):
+    await apply(world, ("a", [FEED, HOOK]), ("b", [FEED]), ("c", [FEED, CRON]))
+    assert await world.rows("select count(*), sum(active) from subscription where action = 'feed.entry'") == [(1, 1)]
+    await apply(world, ("a", [FEED]), ("b", [but(FEED, every_ms=60_000)]), ("c", [FEED]))
+    assert await world.rows("select every_ms from subscription where action = 'feed.entry'") == [(60_000,)]
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+async def test_one_area_lets_go_of_what_another_takes_up_in_the_same_breath(world, order):
+    (sub,) = await world.area("a", FEED)
+    world.backend.db.execute("update subscription set baseline = 0")
+    wanted = {"a": [HOOK], "b": [FEED]}
+    await apply(world, *((id, wanted[id]) for id in order))
+    assert (await world.subscriptions.load(sub.id)).active
+
+
+async def test_areas_that_go_together_leave_nothing_on(world):
+    await apply(world, ("a", [FEED]), ("b", [FEED]))
+    await apply(world, ("a", None), ("b", None))
+    assert await world.rows("select active from subscription") == [(0,)]

@@ -66,15 +66,17 @@ async def serving(daemon, settings, manager=None):
     """Serve until the block ends, then stop by a signal as systemd does."""
     addresses: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        lifecycle.serve(daemon, settings, manager or ServiceManager(), lambda found: addresses.set_result(found))
+        lifecycle.serve(daemon, settings, manager or ServiceManager(), addresses.set_result)
     )
     await asyncio.wait([task, addresses], return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
-    yield addresses.result()[0]
-    os.kill(os.getpid(), signal.SIGTERM)
-    async with asyncio.timeout(5):
-        await task
+    try:
+        yield addresses.result()[0]
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await task
 
 
 async def get(url: str, uds: Path | None = None) -> str:

@@ -1,0 +1,45 @@
+"""Which subscription does a waiting step listen to? The one its area asked for, or one made for this run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from areabox.actions.rows import Subscription
+from areabox.actions.subscriptions import Subscriptions, Wanted
+from areabox.areas.state import RunState
+from areabox.database import Backend, Unit
+from areabox.errors import InputError
+
+TRIES = 5
+
+
+class Listening:
+    """Finds and makes subscriptions for runs that wait."""
+
+    def __init__(
+        self, backend: Backend, subscriptions: Subscriptions,
+        resolve: Callable[[str, str, str | None], Awaitable[str | None]], changed: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        self._backend, self._subscriptions, self._resolve, self._changed = backend, subscriptions, resolve, changed
+
+    async def for_wait(
+        self, run: RunState, node: str, action: str, params: dict[str, Any], connection: str | None,
+        every_ms: int | None,
+    ) -> Subscription:  # fmt: skip
+        """Return the subscription that a waiting step listens to, made and switched on if need be."""
+        for found in await self._subscriptions.for_area(run.area):
+            if found.role == "wait" and found.place == node and found.action == action and found.params == params:
+                return found
+        operation = self._subscriptions.operation(action)
+        id = None
+        if connection is not None or getattr(operation, "needs_connection", False):
+            id = await self._resolve(run.owner, action.partition(".")[0], connection)
+        want = Wanted(place=node, role="wait", action=action, params=params, connection=id, every_ms=every_ms)
+        for _ in range(TRIES):
+            unit = Unit()
+            found = await self._subscriptions.ensure(unit, run.owner, want)
+            if not unit.statements or await self._backend.commit(unit):
+                await self._changed()
+                return found
+        raise InputError(f"could not listen to {action}: others were faster each time")

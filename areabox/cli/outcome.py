@@ -1,0 +1,70 @@
+"""How a run is shown, waited for, and turned into an exit code."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from areabox.cli import output
+from areabox.cli.call import ATTENTION, Call, StoppedError
+from areabox.cli.client import Api
+
+WAIT_MAX_S = 60.0  # of one request
+COLOURS = {"done": "green", "failed": "red", "uncertain": "magenta", "held": "yellow", "waiting": "cyan"}
+_CODES = {"done": 0, "skipped": 0, "collected": 0, "failed": 1, "cancelled": 1}
+
+
+async def wait_for(api: Api, run: dict[str, Any], wait_s: float) -> dict[str, Any]:
+    """Return the run as it is when it has ended, or when the time is over."""
+    until = time.monotonic() + wait_s
+    while not run.get("ended") and (left := until - time.monotonic()) > 0:
+        pause_s = min(left, WAIT_MAX_S)
+        run = await api.send("GET", "runs", run["id"], params={"wait": pause_s}, timeout_s=pause_s)
+    return run
+
+
+def exit_code(state: str) -> int:
+    """Return what the state of a run means for a script: ended well, ended badly, or needs attention."""
+    return _CODES.get(state, ATTENTION)
+
+
+def print_run(call: Call, run: dict[str, Any]) -> None:
+    """Print a run with its steps; end the command with the code of its state."""
+    if call.json:
+        output.print_json(run)
+    else:
+        _print(run)
+    if code := exit_code(run["state"]):
+        raise StoppedError(code)
+
+
+def _print(run: dict[str, Any]) -> None:
+    output.print_fields(
+        [
+            ("run", run["id"]),
+            ("area", f"{run['area']} version {run['version']}"),
+            ("state", run["state"]),
+            ("reason", run.get("reason")),
+            ("started", output.local_time(run.get("started"))),
+            ("ended", output.local_time(run.get("ended"))),
+            ("trigger", run.get("trigger")),
+            ("result", run.get("result")),
+        ]
+    )
+    for step in run.get("steps", []):
+        _print_step(step)
+
+
+def _print_step(step: dict[str, Any]) -> None:
+    state = click.style(step["state"], fg=COLOURS.get(step["state"]))
+    click.echo(f"\n{step['path']}  {step['kind']}  {state}")
+    output.print_fields(
+        [
+            ("  input", step.get("input")),
+            ("  output", step.get("output")),
+            ("  error", step.get("error")),
+            ("  attempts", len(step.get("attempts", [])) if len(step.get("attempts", [])) > 1 else None),
+        ]
+    )

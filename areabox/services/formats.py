@@ -1,0 +1,81 @@
+"""Is this text an address, an e-mail address, a cron expression …? One small check for each format of a field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from areabox.sdk import duration_ms
+
+_URL = re.compile(r"https?://[^\s/?#]+", re.IGNORECASE)
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
+_COLOR = re.compile(r"#(?:[0-9a-fA-F]{3}){1,2}")
+_CRON_MACROS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+
+
+def check(format: str, text: str) -> None:
+    """Raise ValueError, with a sentence, if a text is not of a format."""
+    if (found := _CHECKS.get(format)) is not None:
+        found(text)
+
+
+def _url(text: str) -> None:
+    if not _URL.match(text):
+        raise ValueError(f"{text[:100]!r} is not an address that begins with http:// or https://")
+    try:
+        urlsplit(text).port  # noqa: B018 -- it raises
+    except ValueError as error:
+        raise ValueError(f"{text[:100]!r} is not an address: {error}") from None
+
+
+def _email(text: str) -> None:
+    if not _EMAIL.fullmatch(text):
+        raise ValueError(f"{text[:100]!r} is not an e-mail address")
+
+
+def _color(text: str) -> None:
+    if not _COLOR.fullmatch(text):
+        raise ValueError(f"{text[:100]!r} is not a color; write #ff8800")
+
+
+def _cron(text: str) -> None:
+    from cronsim import CronSim, CronSimError
+
+    if text.strip().lower() in _CRON_MACROS:
+        return
+    try:
+        CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f"{text[:100]!r} is not a cron expression: {error}") from None
+
+
+def _duration(text: str) -> None:
+    duration_ms(text)
+
+
+def _datetime(text: str) -> None:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text[:100]!r} is not a time; write 2026-01-31T08:00:00Z") from None
+
+
+def _timezone(text: str) -> None:
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, KeyError):
+        raise ValueError(f"{text[:100]!r} is not a time zone; write Europe/Paris") from None
+
+
+_CHECKS: dict[str, Callable[[str], None]] = {
+    "url": _url,
+    "email": _email,
+    "color": _color,
+    "cron": _cron,
+    "duration": _duration,
+    "datetime": _datetime,
+    "timezone": _timezone,
+}

@@ -1,0 +1,138 @@
+"""How do programs come in? With a token `abx_<8>_<43><6>`: its id, 256 random bits, a checksum.
+
+Only its hash is stored, so its text can be shown once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import zlib
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from areabox.clock import Clock
+from areabox.database import Backend, Row, Unit, one
+from areabox.errors import InputError, NotFoundError, Problem
+from areabox.users.accounts import Account, account_of
+from areabox.users.policy import Actor, check_scopes
+
+NAME_MAX: Final = 80
+USED_EVERY_MS: Final = 300_000  # how exact `used` is, so that a request costs no write
+_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID, _SECRET, _SUM = 8, 43, 6
+_FORM: Final = re.compile(rf"abx_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}})([0-9A-Za-z]{{{_SUM}}})")
+
+_FIND = """
+select t.id, t.name, t.scopes, t.created, t.expires, t.used, t.hash,
+       a.id, a.email, a.role, a.disabled, a.created, a.seen
+  from token t join account a on a.id = t.account where t.id = ?
+"""
+_LIST = """
+select id, name, scopes, created, expires, used from token where account = ? and id > ? order by id limit ?
+"""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """What is known of a token but its text; times in UTC milliseconds."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created: int
+    expires: int | None
+    used: int | None
+
+
+class Presented(NamedTuple):
+    """A token that was shown, and whose it is."""
+
+    token: Token
+    account: Account
+
+    def actor(self) -> Actor:
+        """Return the account with what the token's scopes leave of its rights."""
+        return Actor(self.account.id, self.account.email, self.account.role, frozenset(self.token.scopes))
+
+
+class Tokens:
+    """All API tokens."""
+
+    def __init__(self, backend: Backend, clock: Clock) -> None:
+        self._backend, self._clock = backend, clock
+
+    async def create(
+        self, account_id: str, name: str, scopes: Iterable[str], *, expires: int | None = None
+    ) -> tuple[Token, str]:
+        """Make a token and return it with its text, which cannot be had again. Raises InputError."""
+        label, now = name.strip(), self._clock.now_ms()
+        if not label or len(label) > NAME_MAX:
+            detail = f"a token needs a name of at most {NAME_MAX} characters"
+            raise InputError(detail, [Problem("/name", detail)])
+        if expires is not None and expires <= now:
+            raise InputError("the token would have expired already", [Problem("/expires", "must lie in the future")])
+        id, secret = self._random(_ID), self._random(_SECRET)
+        text = f"abx_{id}_{secret}{_checksum(id + secret)}"
+        token = Token(id, label, check_scopes(scopes), now, expires, None)
+        await self._backend.commit(
+            Unit().do(
+                "insert into token (id, account, name, hash, scopes, created, expires) values (?, ?, ?, ?, ?, ?, ?)",
+                id, account_id, label, _hash(text), msgspec.json.encode(token.scopes).decode(), now, expires, expect=1,
+            )
+        )  # fmt: skip
+        return token, text
+
+    def _random(self, length: int) -> str:
+        number = int.from_bytes(self._clock.secret(length), "big")
+        return _base62(number, length)
+
+    async def find(self, text: str) -> Presented | None:
+        """Return whose token this is; None if there is none such, it has expired, or its account is disabled."""
+        match = _FORM.fullmatch(text)
+        if match is None or _checksum(match[1] + match[2]) != match[3]:
+            return None
+        row = await one(self._backend, _FIND, match[1])
+        if row is None or not hmac.compare_digest(row["hash"], _hash(text)):
+            return None
+        columns, now = tuple(row), self._clock.now_ms()
+        token, account = _token(columns[:6]), account_of(columns[7:])
+        if account.disabled or (token.expires is not None and now >= token.expires):
+            return None
+        if token.used is None or now - token.used >= USED_EVERY_MS:
+            await self._backend.commit(Unit().do("update token set used = ? where id = ?", now, token.id))
+        return Presented(token, account)
+
+    async def list(self, account_id: str, *, limit: int = 50, after: str | None = None) -> list[Token]:
+        """Return an account's tokens by id, those behind the id `after`."""
+        return [_token(row) for row in await self._backend.read(_LIST, account_id, after or "", limit)]
+
+    async def delete(self, account_id: str, token_id: str) -> None:
+        """Revoke a token at once; raises NotFoundError."""
+        unit = Unit().do("delete from token where id = ? and account = ?", token_id, account_id, expect=1)
+        if not await self._backend.commit(unit):
+            raise NotFoundError(f"there is no token {token_id}")
+
+
+def _token(row: Row) -> Token:
+    id, name, scopes, created, expires, used = tuple(row)
+    return Token(id, name, msgspec.json.decode(scopes, type=list[str]), created, expires, used)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checksum(text: str) -> str:
+    """Return the checksum that tells a mistyped token, and helps scanners that look for leaked ones."""
+    return _base62(zlib.crc32(text.encode()), _SUM)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, len(_DIGITS))
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))
