@@ -19,7 +19,8 @@ from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
-from areabox.errors import InputError, NotFoundError
+from areabox.errors import ConfigurationError, InputError, NotFoundError
+from areabox.sdk import Delivery
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +45,6 @@ DELIVERY_HEADERS = (
 Headers = Mapping[str, str] | Iterable[tuple[bytes, bytes]]
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """What came in at a hook's address; header names are in lower case."""
-
-    method: str
-    path: str  # behind the address
-    query: dict[str, Any]
-    headers: dict[str, str]
-    body: bytes
-    json: Any = None  # the parsed body, None if it is not JSON
-
-
 class Receipt(msgspec.Struct, frozen=True):
     """What the sender is told: `event` is on disk; a handshake has its own `body` instead."""
 
@@ -68,9 +58,13 @@ class Deliveries(Protocol):
     """Whoever calls connectors."""
 
     def delivery(
-        self, action_id: str, params: dict[str, Any], delivery: Any, secret: str | None
+        self, action_id: str, params: dict[str, Any], delivery: Delivery, secret: str | None
     ) -> list[dict[str, Any]]:
         """Verify a delivery and return the events in it. Raises `NotAllowedError` for a wrong signature."""
+        ...
+
+    def handshake(self, action_id: str, delivery: Delivery) -> str | None:
+        """Return what a service's first question is answered with; None for a delivery like any other."""
         ...
 
 
@@ -99,20 +93,22 @@ class Hooks:
 
     async def open(self) -> None:
         """Learn all addresses."""
-        self._hooks = {sub.hook: self._hook(sub) for sub in await self._subscriptions.active("hook") if sub.hook}
+        self._hooks.clear()
         self._strangers.clear()
+        for sub in await self._subscriptions.active("hook"):
+            self._learn(sub)
 
     async def changed(self, id: str | None = None) -> None:
-        """Learn an address anew, or all of them."""
-        if id is None:
-            await self.open()
-            return
+        """Learn an address anew, or forget all of them until they are called."""
         self._strangers.clear()
+        if id is None:
+            self._hooks.clear()
+            return
         sub = await self._subscriptions.load(id)
         for key in [key for key, hook in self._hooks.items() if hook.sub.id == id]:
             del self._hooks[key]
-        if sub is not None and sub.active and sub.hook:
-            self._hooks[sub.hook] = self._hook(sub)
+        if sub is not None and sub.active:
+            self._learn(sub)
 
     async def receive(
         self, key: str, method: str, path: str, query: str | bytes, headers: Headers, body: bytes
@@ -124,8 +120,15 @@ class Hooks:
         """
         hook = self._hooks.get(key) or await self._find(key)
         delivery = Delivery(
-            method=method, path=path, query=_query(query), headers=_headers(headers), body=body, json=parse(body)
+            method=method,
+            path=path if path[:1] == "/" else f"/{path}",
+            query=_query(query),
+            headers=_headers(headers),
+            body=body,
+            json=parse(body),
         )
+        if (answer := self._deliveries.handshake(hook.sub.action, delivery)) is not None:
+            return Receipt(None, 200, answer.encode(), "text/plain; charset=utf-8")
         events = self._deliveries.delivery(hook.sub.action, hook.params, delivery, hook.secret)
         named = self._named(hook, delivery)
         self._last[hook.sub.id] = self._clock.now_ms()
@@ -149,23 +152,25 @@ class Hooks:
         """Look an address up that is not known yet: it may be seconds old."""
         if len(key) == KEY_LENGTH and key not in self._strangers:
             sub = await self._subscriptions.by_hook(key)
-            if sub is not None and sub.active:
-                self._hooks[key] = self._hook(sub)
-                return self._hooks[key]
+            if sub is not None and sub.active and (hook := self._learn(sub)) is not None:
+                return hook
             if len(self._strangers) >= STRANGERS_MAX:
                 self._strangers.clear()
             self._strangers.add(key)
         raise NotFoundError("nobody listens at this address")
 
-    def _hook(self, sub: Subscription) -> _Hook:
-        operation, secrets = self._subscriptions.operation(sub.action), self._subscriptions.secrets(sub)
-        return _Hook(
-            sub,
-            sub.params | secrets,
-            secrets.get("secret"),
-            operation.dedupe,
-            getattr(operation, "delivery_id", None),
-        )
+    def _learn(self, sub: Subscription) -> _Hook | None:
+        """Take an address in; one whose action is gone, or whose secret cannot be read, is left out and logged."""
+        try:
+            operation, secrets = self._subscriptions.operation(sub.action), self._subscriptions.secrets(sub)
+        except (InputError, ConfigurationError) as error:
+            log.warning("a webhook cannot be received: %s", error, extra={"subscription": sub.id})
+            return None
+        params = sub.params | secrets
+        hook = _Hook(sub, params, secrets.get("secret"), operation.dedupe, getattr(operation, "delivery_id", None))
+        if sub.hook is not None:
+            self._hooks[sub.hook] = hook
+        return hook
 
     def _named(self, hook: _Hook, delivery: Delivery) -> str:
         """Return what this delivery is known by, or nothing."""

@@ -21,7 +21,7 @@ from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
-from areabox.errors import AreaboxError, AuthExpired, ConnectorError, InputError, Transient
+from areabox.errors import AreaboxError, AuthExpired, ConfigurationError, ConnectorError, InputError, Transient
 from areabox.monitoring.loops import Bell
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Listener:
             await self._tell(sub, error)
             if sub.connection is not None:
                 await self._connections.dead(sub.connection, str(error))
-        except (ConnectorError, InputError) as error:
+        except (ConnectorError, InputError, ConfigurationError) as error:
             self._pause(stream)
             await self._tell(sub, error)
 

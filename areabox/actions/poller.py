@@ -19,11 +19,21 @@ from urllib.parse import urlsplit
 
 from areabox.actions import rows
 from areabox.actions.inbox import Inbox, Item, Progress, unique
+from areabox.actions.making import POLL_MS_DEFAULT
 from areabox.actions.rows import Subscription
-from areabox.actions.subscriptions import POLL_MS_DEFAULT, Subscriptions
+from areabox.actions.subscriptions import Subscriptions
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
-from areabox.errors import AreaboxError, AuthExpired, ConnectorError, InputError, Permanent, RateLimited, Transient
+from areabox.errors import (
+    AreaboxError,
+    AuthExpired,
+    ConfigurationError,
+    ConnectorError,
+    InputError,
+    Permanent,
+    RateLimited,
+    Transient,
+)
 from areabox.monitoring.loops import Bell
 
 log = logging.getLogger(__name__)
@@ -84,6 +94,7 @@ class Poller:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._busy: Counter[str] = Counter()
         self._blocked: dict[str, deque[str]] = {}  # due, while their source is busy
+        self._parked: set[str] = set()  # until their connection is renewed
         self._again: set[str] = set()  # due again before they ended
         self._changed: set[str] | None = None  # None: all may have
 
@@ -98,6 +109,7 @@ class Poller:
     async def reconnected(self, connection: str) -> None:
         """Poll what was left alone while its connection was dead."""
         for sub in await self._subscriptions.of_connection(connection):
+            self._parked.discard(sub.id)
             if sub.kind == "poll":
                 self._schedule(sub.id, 0.0)
         self.bell.ring()
@@ -145,16 +157,19 @@ class Poller:
                 self._schedule(id, self._wait_s(sub.next))
 
     async def _load(self) -> None:
-        """Take in all polls; those that are overdue start one after the other."""
+        """Take in all polls, those that are known at the time that they had; overdue ones start one after the other."""
         self._heap.clear()
         before, self._due = self._due, {}
         overdue = 0
         for due in await self._subscriptions.due("poll"):
+            every_s = (due.every_ms or POLL_MS_DEFAULT) / 1000
+            if due.id in self._running or due.id in self._parked:
+                continue  # it says itself when it goes on
             wait_s = self._wait_s(due.next)
-            if due.id in before:
-                wait_s = min(wait_s, max(before[due.id] - self._clock.monotonic_s(), 0.0))
+            if due.id in before and not due.baseline:
+                wait_s = min(max(before[due.id] - self._clock.monotonic_s(), 0.0), every_s)
             elif wait_s <= 0:
-                wait_s = min(overdue / RAMP_PER_S, (due.every_ms or POLL_MS_DEFAULT) / 1000)
+                wait_s = min(overdue / RAMP_PER_S, every_s)
                 overdue += 1
             self._schedule(due.id, wait_s)
 
@@ -222,9 +237,10 @@ class Poller:
         except AuthExpired as error:
             await self._fail(sub, error, items)
             if sub.connection is not None:
-                self._due.pop(sub.id, None)  # until `reconnected`
+                self._due.pop(sub.id, None)
+                self._parked.add(sub.id)
                 await self._connections.dead(sub.connection, str(error))
-        except (ConnectorError, InputError) as error:
+        except (ConnectorError, InputError, ConfigurationError) as error:
             await self._fail(sub, error, items)
         else:
             wait_s = self._jittered(sub.every_ms or POLL_MS_DEFAULT)
@@ -247,7 +263,7 @@ class Poller:
 
     async def _fail(self, sub: Subscription, error: AreaboxError, items: list[Item]) -> None:
         """Keep what came before the failure, but not the cursor: it is read again, and known then."""
-        if items and not sub.baseline and not isinstance(error, InputError):
+        if items and not sub.baseline and isinstance(error, ConnectorError):
             await self._inbox.put(sub, items, dedupe=self._subscriptions.operation(sub.action).dedupe)
         fails = sub.fails + 1
         wait_s = self._jittered(backoff_ms(sub.every_ms or POLL_MS_DEFAULT, fails, error))
@@ -265,7 +281,7 @@ class Poller:
 
 def backoff_ms(every_ms: int, fails: int, error: AreaboxError) -> int:
     """Return how long a source that failed for the `fails`th time in a row is left alone."""
-    wait_ms = min(every_ms * 2 ** min(fails - 1, 16), max(every_ms, BACKOFF_MS_MAX))
+    wait_ms: int = min(every_ms << min(fails - 1, 16), max(every_ms, BACKOFF_MS_MAX))
     if isinstance(error, RateLimited) and error.retry_after_s:
         return max(wait_ms, min(int(error.retry_after_s * 1000), RETRY_AFTER_MS_MAX))
     return wait_ms

@@ -28,7 +28,8 @@ select s.*, x.place, x.role from area_subscription x join subscription s on s.id
 where x.area = ? order by x.role, x.place
 """
 INTERNAL = "select s.* from subscription s where s.active = 1 and s.kind = 'internal' and s.action = ? order by s.id"
-DUE = "select id, next, every_ms from subscription where active = 1 and kind = ? order by next, id"
+DUE = "select id, next, every_ms, baseline from subscription where active = 1 and kind = ? order by next, id"
+VERSIONS = "select id, version from subscription where active = 1 and kind = ?"
 
 # Who keeps it on: enabled areas that listen, and runs that wait (together, as the empty id).
 LISTENERS = """
@@ -123,7 +124,7 @@ def read_placed(row: Row) -> Subscription:
     return msgspec.structs.replace(read(row), place=row["place"], role=row["role"])
 
 
-class _Written(tuple[Any, ...]):
+class _Written(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple's length varies, so it cannot have slots
     """Arguments of a statement that remember what the row will be after it."""
 
     sub: Subscription
@@ -210,7 +211,7 @@ class Draft:
         return sub if after is None else msgspec.structs.replace(after, place=sub.place, role=sub.role)
 
 
-def fired(unit: Unit, before: Subscription, next: int | None, last: int) -> Subscription:
+def fired(unit: Unit, before: Subscription, next: int | None, last: int | None) -> Subscription:
     """Note that a schedule fired, and return it as it will be."""
     unit.do(_FIRED, next, last, before.id, before.version, expect=1)
     return msgspec.structs.replace(before, next=next, last=last, fails=0, error=None, version=before.version + 1)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 FIRE_MAX = 500  # subscriptions in one tick
 SLEEP_S_MAX = 10.0  # a wall clock that jumps is noticed within this time
-RELOAD_FROM = 200  # so many changed ones are read all together
+READ_ALL_FROM = 50  # so many changed ones are read all together
 SET_BACK_MS = 1_000
 
 _STORED = "select 1 from event where subscription = ? and dedupe = ?"
@@ -66,7 +66,8 @@ class Scheduler:
         """Fire what is due, and return the seconds until the next."""
         now_ms = self._clock.now_ms()
         if now_ms < self._seen_ms - SET_BACK_MS:
-            self._changed = None  # the clock was set back: times that lay behind lie ahead
+            self._entries.clear()  # the clock was set back: times that lay behind lie ahead
+            self._changed = None
         self._seen_ms = now_ms
         await self._refresh(now_ms)
         due = self._pop(now_ms)
@@ -90,6 +91,7 @@ class Scheduler:
         outcomes = await asyncio.gather(*(self._fire(entry, now_ms) for entry in due), return_exceptions=True)
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failures:
+            self._entries.clear()
             self._changed = None
             raise failures[0]
 
@@ -116,17 +118,24 @@ class Scheduler:
     async def _refresh(self, now_ms: int) -> None:
         """Read again what has changed."""
         changed, self._changed = self._changed, set()
-        if changed is None or len(changed) > RELOAD_FROM:
-            self._entries.clear()
-            self._heap.clear()
-            for sub in await self._subscriptions.active("schedule"):
-                self._look(sub, now_ms)
-            return
+        if changed is None or len(changed) > READ_ALL_FROM:
+            changed = await self._differing()
         for id in changed:
-            sub_or_none = await self._subscriptions.load(id)
             self._entries.pop(id, None)
-            if sub_or_none is not None and sub_or_none.active and sub_or_none.kind == "schedule":
-                self._look(sub_or_none, now_ms)
+        for sub in await self._read(changed):
+            if sub is not None and sub.active and sub.kind == "schedule":
+                self._look(sub, now_ms)
+
+    async def _read(self, ids: set[str]) -> list[Subscription | None]:
+        if len(ids) > READ_ALL_FROM:
+            return [sub for sub in await self._subscriptions.active("schedule") if sub.id in ids]
+        return [await self._subscriptions.load(id) for id in ids]
+
+    async def _differing(self) -> set[str]:
+        """Return those that are on or off, or at another version, since they were looked at."""
+        versions = await self._subscriptions.versions("schedule")
+        held = {id: entry.sub.version for id, entry in self._entries.items()}
+        return {id for id in versions.keys() | held.keys() if versions.get(id) != held.get(id)}
 
     def _look(self, sub: Subscription, now_ms: int) -> None:
         """Take one in, due when its row says, or sooner where the clock was set back since."""

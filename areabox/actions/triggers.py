@@ -144,10 +144,15 @@ def due_times(spec: Spec, due_ms: int, now_ms: int, missed: Missed) -> tuple[lis
     `due_ms` is the earliest time that has not fired. More than one is past: areabox was off, or slow. skip fires the
     last only if it is late by less than a minute; latest fires the last; each fires all, at most the last 100.
     """
-    past = _last(spec, due_ms, now_ms, EACH_MAX if missed == "each" else 1)
-    if missed == "skip" and past and now_ms - past[-1] > SKIP_GRACE_MS:
+    if due_ms > now_ms:
+        return [], due_ms
+    past, following = [due_ms], next_after(spec, due_ms)
+    if following is not None and following <= now_ms:
+        past = _last(spec, due_ms, now_ms, EACH_MAX if missed == "each" else 1)
+        following = next_after(spec, now_ms)
+    if missed == "skip" and now_ms - past[-1] > SKIP_GRACE_MS:
         past = []
-    return past, next_after(spec, now_ms)
+    return past, following
 
 
 def zone_of(name: str) -> tzinfo:

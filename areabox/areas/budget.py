@@ -1,6 +1,6 @@
 """What an expression may cost, and what it is told when it asks for something that is not there.
 
-Nothing that a template does is free: work is counted in steps (about a quarter of a microsecond each), text and lists
+Nothing that a template does is free: work is counted in steps (less than a microsecond each), text and lists
 that it makes are counted by size. A template that is out of budget fails; it never slows the house down.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from areabox.areas.nearest import did_you_mean
 from areabox.errors import AreaboxError
 
-MAX_STEPS = 150_000
+MAX_STEPS = 100_000
 MAX_TEXT = 1_000_000  # characters that one evaluation may make, all results between included
 MAX_BULK = 16_000_000  # characters inside a result that was put together, what was handed in included
 MAX_DEPTH = 64  # of values inside values

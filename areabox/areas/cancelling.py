@@ -65,7 +65,7 @@ class Cancelling:
                 change.end = End("cancelled", why)
                 change.steps = [cancelled(job, now) for job in gone if job.path]
                 store.advance(unit, run, change, state="cancelled", deadline=run.deadline, now=now)
-                self._ending.add(unit, run, change.end, now)
+                self._ending.add(unit, run, change.end)
                 unit.publish("run", id=run.id, owner=run.owner, area=run.slug, state="cancelled")
                 committed = await self._backend.commit(unit)
                 self._live.drop(run_id)

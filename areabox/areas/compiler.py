@@ -24,6 +24,7 @@ from areabox.errors import InputError, Problem
 Names = Mapping[str, Any]
 Closure = Callable[[Names, Budget], Any]
 MAX_NESTING = 100
+_CALL = 8  # nodes that a filter, test or call weighs besides its own
 TROUBLE = (ValueError, TypeError, ArithmeticError, LookupError, InputError)
 _BINARY: dict[type[jinja.Node], operators.Binary] = {
     jinja.Add: operators.add,
@@ -242,6 +243,7 @@ class Compiler:
     # filters, tests, calls
 
     def _filter(self, node: jinja.Filter, lenient: bool) -> Closure:  # noqa: FBT001
+        self.weight += _CALL
         name, function = node.name, filters.FILTERS.get(node.name)
         if function is None:
             fail(node, f"there is no filter {name}{did_you_mean(name, filters.FILTERS)}")
@@ -263,6 +265,7 @@ class Compiler:
         return get
 
     def _test(self, node: jinja.Test, _lenient: bool) -> Closure:  # noqa: FBT001
+        self.weight += _CALL
         function = questions.QUESTIONS.get(node.name)
         if function is None:
             fail(node, f"there is no test {node.name}{did_you_mean(node.name, questions.QUESTIONS)}")
@@ -271,6 +274,7 @@ class Compiler:
         return lambda names, budget: call(names, budget, value(names, budget), budget)
 
     def _call(self, node: jinja.Call, lenient: bool) -> Closure:  # noqa: FBT001
+        self.weight += _CALL
         if isinstance(node.node, jinja.Name) and node.node.name not in self.bound:
             name = node.node.name
             if name not in methods.FUNCTIONS:

@@ -11,11 +11,10 @@ import re
 from typing import Any
 
 _WIDTH = 110
-_BARE = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ][A-Za-z0-9À-ÖØ-öø-ÿ_ ./()+=€%’–-]*")  # noqa: RUF001 -- letters that people write
+_BARE = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ][A-Za-z0-9À-ÖØ-öø-ÿ_ ./()+=€%’<>*|!&?;'–-]*")  # noqa: RUF001 -- letters that people write
 _DURATION = re.compile(r"([0-9]+(ms|[smhdw]))+")
 _WORDS = frozenset(["true", "false", "yes", "no", "on", "off", "null", "none", "y", "n", "~", ".inf", ".nan"])
-_BLOCK = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff\ud800-\udfff\r\t]*")
-_FLOW_KEYS = frozenset(("retry", "repeat", "collect", "once", "ask", "with", "set", "return"))
+_BLOCK = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff\r\t]*")
 
 
 def emit_yaml(document: dict[str, Any]) -> str:
@@ -45,14 +44,14 @@ def _entry(start: str, key: str, item: Any, depth: int, lines: list[str]) -> Non
             _sequence(item, depth + 1, lines)
 
 
-def _sequence(items: list[Any], depth: int, lines: list[str]) -> None:
-    lead = "  " * depth + "- "
-    for item in items:
+def _sequence(items: list[Any], depth: int, lines: list[str], first: str = "") -> None:
+    """Write the entries of a list; the first line begins with `first` instead of white space."""
+    for index, item in enumerate(items):
+        lead = (first if index == 0 and first else "  " * depth) + "- "
         if isinstance(item, dict) and item:
             _mapping(item, depth + 1, lines, lead)
-        elif isinstance(item, list) and item and any(isinstance(part, (dict, list)) for part in item):
-            lines.append(lead.rstrip())
-            _sequence(item, depth + 1, lines)
+        elif isinstance(item, list) and any(isinstance(part, (dict, list)) for part in item):
+            _sequence(item, depth + 1, lines, lead)
         elif isinstance(item, str) and _is_block(item):
             _block(lead.rstrip(), item, depth, lines)
         else:
@@ -60,12 +59,10 @@ def _sequence(items: list[Any], depth: int, lines: list[str]) -> None:
 
 
 def _in_one_line(start: str, key: str, item: Any) -> bool:
-    """Return whether a list of plain values, or the parameters of an operation, fit in the rest of the line."""
+    """Return whether a list of plain values, or an object, fits in the rest of the line and reads well there."""
     parts = list(item.values()) if isinstance(item, dict) else item
     nested = any(isinstance(part, (dict, list)) and part for part in parts)
-    if isinstance(item, dict) and not ("." in key or key in _FLOW_KEYS):
-        return False
-    if isinstance(item, list) and nested:
+    if key == "wait_for" or (isinstance(item, list) and nested):
         return False
     written = _flow(item)
     return "\\n" not in written and len(start + written) < (_WIDTH if not nested else _WIDTH - 20)

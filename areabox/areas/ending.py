@@ -34,7 +34,7 @@ class Ending:
     def __init__(self, registry: Registry, outbox: Outbox) -> None:
         self._registry, self._outbox = registry, outbox
 
-    def add(self, unit: Unit, run: RunState, end: End, now: int) -> None:
+    def add(self, unit: Unit, run: RunState, end: End) -> None:
         """Add everything that the end of a run sets off."""
         if run.parent_job is not None:
             self._wake_caller(unit, run, end)

@@ -16,6 +16,8 @@ from areabox.errors import InputError, NotFoundError, Problem
 from areabox.users.policy import Actor
 
 LIMIT_MAX = 200
+Ids = list[str]
+Takers = list[tuple[Head, str]]
 _LIST = """
 select id, action, subscription, at, reason from event
  where owner = ? and id < ? and (? = '' or action = ?) and (? = 0 or reason is not null)
@@ -42,7 +44,8 @@ class Events:
         """Return an event with its fields and the runs that it started; raises NotFoundError."""
         row = await self._row(actor, event_id)
         runs = await self._backend.read(
-            "select r.id, r.state, a.slug from run r join area a on a.id = r.area where r.event = ? order by r.id", event_id
+            "select r.id, r.state, a.slug from run r join area a on a.id = r.area where r.event = ? order by r.id",
+            event_id,
         )
         return {
             **_line(row),
@@ -56,7 +59,7 @@ class Events:
             raise NotFoundError(f"there is no event {event_id}")
         return row
 
-    async def replay(self, actor: Actor, event_id: str, area: str | None = None) -> list[str]:
+    async def replay(self, actor: Actor, event_id: str, area: str | None = None) -> Ids:
         """Start a run of it again: of one area, or of all that listen to it now; return the runs' ids."""
         row = await self._row(actor, event_id)
         payload = msgspec.json.decode(await unpack(self._backend, row["payload"]))
@@ -73,7 +76,7 @@ class Events:
         await self._backend.commit(unit)
         return runs
 
-    def _takers(self, actor: Actor, row: Row, area: str | None) -> list[tuple[Head, str]]:
+    def _takers(self, actor: Actor, row: Row, area: str | None) -> Takers:
         if area is not None:
             head = self._registry.find(actor.owner, area)
             if head is None:

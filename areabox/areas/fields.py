@@ -7,7 +7,7 @@ collects what the normal form shows: what was given and is not the default.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from areabox.areas import durations
@@ -53,9 +53,20 @@ class Context:
         self.report, self.steps = report, steps
 
     def check(self, used: Expression | Value, scope: Scope, pointer: str) -> None:
-        """Report the names and steps that are not there at a place."""
-        for detail in problems_of(used, scope, self.steps, pointer):
-            self.report.add(pointer, detail)
+        """Report the names and steps that are not there, each at the text that uses it."""
+        if problems_of(used, scope, self.steps, pointer):
+            for place, leaf in _leaves(used, pointer):
+                for detail in problems_of(leaf, scope, self.steps, place):
+                    self.report.add(place, detail)
+
+
+def _leaves(used: Expression | Value, pointer: str) -> Iterator[tuple[str, Expression | Value]]:
+    source = used.source
+    if isinstance(used, Value) and isinstance(source, (dict, list)):
+        for key, part in source.items() if isinstance(source, dict) else enumerate(source):
+            yield from _leaves(value(part), f"{pointer}/{escaped(key)}")
+    else:
+        yield pointer, used
 
 
 class Fields:
@@ -94,7 +105,8 @@ class Fields:
             return given
         hint = "; put it in quotes" if kinds == (str,) and isinstance(given, (int, float, bool)) else ""
         wants = " or ".join(dict.fromkeys(_KINDS[kind] for kind in kinds))
-        self.report(key, f"{wants} belongs here, not {kind_of(given)}{hint}")
+        verb = "belong" if wants.endswith("s") else "belongs"
+        self.report(key, f"{wants} {verb} here, not {kind_of(given)}{hint}")
         return None
 
     def _keep(self, key: str, given: Any, default: Any) -> Any:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac as hmac_module
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
@@ -22,6 +23,9 @@ from areabox.areas.values import describe, number, plain, text, whole
 
 _LONGEST_JSON = 262_144
 _LONGEST_PATTERN = 1_000
+_LONGEST_REPEATED = 50_000  # a repeated group costs 160 bytes for every character that it takes
+_REPEATED = re.compile(r"\)[*+?{]|\\X")
+_RECURSIVE = re.compile(r"\(\?(R|[+-]?\d|&|P>|\(DEFINE)")
 _LONGEST_MARKDOWN = 65_536
 _HASHES = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b")
 
@@ -69,7 +73,10 @@ def to_time(value: Any, budget: Budget, format: Any = None, zone: Any = None) ->
     if format is None:
         found = moment(value, local)
         return found if zone is None else Moment(found.ms, local)
-    when = datetime.strptime(read(value, budget)[:200], text(format, budget)[:100])  # noqa: DTZ007 -- placed below
+    try:
+        when = datetime.strptime(read(value, budget)[:200], text(format, budget)[:100])  # noqa: DTZ007 -- placed below
+    except re.error:
+        raise EvaluationError("the format names a part of the time twice") from None
     return Moment(durations.parse_time(when.isoformat(), local), local)
 
 
@@ -165,13 +172,17 @@ def markdown(value: Any, budget: Budget) -> str:
     return budget.made(parser.render(found))
 
 
-def _timed(pattern: Any, budget: Budget, use: Callable[[Any, float], Any]) -> Any:
+def _timed(pattern: Any, length: int, budget: Budget, use: Callable[[Any, float], Any]) -> Any:
     """Compile a pattern and use it within what is left of the evaluation's time for patterns."""
     import regex
 
     source = text(pattern, budget)
     if len(source) > _LONGEST_PATTERN:
         raise EvaluationError(f"a pattern has at most {_LONGEST_PATTERN:,} characters")
+    if _RECURSIVE.search(source):
+        raise EvaluationError("a pattern that calls itself is not supported")
+    if length > _LONGEST_REPEATED and _REPEATED.search(source):
+        raise EvaluationError(f"a pattern that repeats a group reads at most {_LONGEST_REPEATED:,} characters")
     budget.take(50)
     if budget.regex_s <= 0:
         raise EvaluationError("the regular expressions take too long together")
@@ -201,7 +212,7 @@ def regex_find(value: Any, budget: Budget, pattern: Any, group: Any = None, all:
             return None if match is None else _groups(match, group, budget)
         return [_groups(match, group, budget) for match in compiled.finditer(found, timeout=left_s)]
 
-    return _timed(pattern, budget, use)
+    return _timed(pattern, len(found), budget, use)
 
 
 def _groups(match: Any, group: Any, budget: Budget) -> Any:
@@ -236,7 +247,7 @@ def regex_replace(value: Any, budget: Budget, pattern: Any, replacement: Any = "
         budget.room(len(found) - position)
         return "".join([*parts, found[position:]])
 
-    return str(_timed(pattern, budget, use))
+    return str(_timed(pattern, len(found), budget, use))
 
 
 def matches(value: Any, budget: Budget, pattern: Any, *, whole_text: bool = False) -> bool:
@@ -246,7 +257,7 @@ def matches(value: Any, budget: Budget, pattern: Any, *, whole_text: bool = Fals
     def use(compiled: Any, left_s: float) -> bool:
         return (compiled.match if whole_text else compiled.search)(found, timeout=left_s) is not None
 
-    return bool(_timed(pattern, budget, use))
+    return bool(_timed(pattern, len(found), budget, use))
 
 
 def pretty(value: Any, budget: Budget) -> str:

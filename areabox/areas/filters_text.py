@@ -235,7 +235,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "split": split,
     "string": _simple(str),
     "striptags": _simple(strip, 3),
-    "title": _simple(jinja.do_title, 3),
+    "title": _simple(jinja.do_title, 1),
     "trim": trim,
     "truncate": truncate,
     "upper": _simple(str.upper),

@@ -53,7 +53,7 @@ class Flow:
         self._starting, self._ending, self._reacting, self._waiting = starting, ending, reacting, waiting
         self._cancelling, self._telemetry = cancelling, telemetry
 
-    # --- a job ----------------------------------------------------------------------------------------------------------
+    # --- a job ----------------------------------------------------------------------------------------------------
 
     async def perform(self, job: Job) -> Outcome:
         """Do what a job is for, and return how it ended. Nothing of the run is changed."""
@@ -110,7 +110,7 @@ class Flow:
             return False, ends.Stale() if again else outcome
         return True, outcome
 
-    # --- the run goes on -------------------------------------------------------------------------------------------------
+    # --- the run goes on ------------------------------------------------------------------------------------------
 
     async def _go_on(self, unit: Unit, run: RunState, job: Job, outcome: Outcome, now: int) -> bool:
         deadline = run.deadline + (now - job.since if job.kind in _WAITS else 0)
@@ -129,7 +129,7 @@ class Flow:
             queue.insert(unit, new)
         store.advance(unit, run, change, state=state, deadline=deadline, now=now)
         if change.end is not None:
-            self._ending.add(unit, run, change.end, now)
+            self._ending.add(unit, run, change.end)
         self._publish(unit, run, change, state)
         if not await self._backend.commit(unit):
             return False
@@ -169,7 +169,7 @@ class Flow:
         elif state != "running":
             self._live.drop(run.id)
 
-    # --- the job stays ----------------------------------------------------------------------------------------------------
+    # --- the job stays --------------------------------------------------------------------------------------------
 
     async def _stay(self, unit: Unit, run: RunState, job: Job, outcome: Outcome, now: int) -> bool:
         match outcome:
@@ -228,7 +228,7 @@ class Flow:
         unit.publish("step", run=run.id, owner=run.owner, area=run.slug, path=job.path, state="waiting")
         self._telemetry.emit("step", run=run.id, area=run.slug, path=job.path, state=state, error=outcome.message)
 
-    # --- what comes between ------------------------------------------------------------------------------------------------
+    # --- what comes between ---------------------------------------------------------------------------------------
 
     async def wake(self, job: Job, input: Any = None) -> bool:
         """Make a waiting job ready; False if another was faster."""

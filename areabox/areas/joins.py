@@ -43,7 +43,7 @@ class Joins(ABC):
         attempt: int = 1, *, error: dict[str, Any] | None = None, result: bool = True,
     ) -> None: ...  # fmt: skip
 
-    # --- out of a block -----------------------------------------------------------------------------------------------
+    # --- out of a block -------------------------------------------------------------------------------------------
 
     def leave(self, block: Block, prefix: str) -> None:
         """Go on behind the block whose last step has ended."""
@@ -98,7 +98,7 @@ class Joins(ABC):
         self.record(node, prefix, "done", seen, output, None, scope.started, result=result)
         self.next(node, prefix)
 
-    # --- into loops and branches --------------------------------------------------------------------------------------
+    # --- into loops and branches ----------------------------------------------------------------------------------
 
     def fork(self, node: Node, prefix: str, need: int, items: list[Any] | None, at_once: int) -> None:
         """Open a loop or parallel of `need` parts, and start the first `at_once` of them."""
@@ -143,7 +143,7 @@ class Joins(ABC):
         else:
             self.later(self._enter_part, node, f"{path}.{index + 1}.")
 
-    # --- errors -------------------------------------------------------------------------------------------------------
+    # --- errors ---------------------------------------------------------------------------------------------------
 
     def handle(self, node: Node, prefix: str, error: dict[str, Any]) -> None:
         """Go where a failed step's `on_error` says: on, into its handler, or up."""
@@ -181,7 +181,7 @@ class Joins(ABC):
         self.record(node, prefix, "failed", None, None, None, scope.started, error=error, result=False)
         self.handle(node, prefix, error)
 
-    # --- ends ---------------------------------------------------------------------------------------------------------
+    # --- ends -----------------------------------------------------------------------------------------------------
 
     def cancel(self, path: str) -> None:
         """Cancel everything that is still under way inside a loop or parallel."""

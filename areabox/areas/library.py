@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from areabox.areas.registry import HEADS, Head, head_of
 from areabox.areas.answers import at
+from areabox.areas.registry import HEADS, Head, head_of
 from areabox.database import Backend, Unit, one
 
 

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from areabox.areas import store
 from areabox.areas.registry import Registry
-from areabox.areas.state import RunState
+from areabox.areas.state import RunState, StepRow
 from areabox.database import Backend
 
 KEPT_MAX = 4_096
@@ -68,14 +68,14 @@ class Live:
             url=self.url(run_id), key=row["key"], dry=bool(row["dry"]), depth=row["depth"],
             parent_run=row["parent_run"], parent_job=row["parent_job"], zone=self.zone,
         )  # fmt: skip
-        await store.restore(self._backend, row, outline, run)
+        await store.restore(self._backend, row, run)
         if row["retry_of"]:
             run.memo = await remembered(self._backend, row["retry_of"], row["retry_from"], run)
         self.keep(run)
         return run
 
 
-async def remembered(backend: Backend, earlier: str, from_path: str | None, run: RunState) -> dict[str, store.StepRow]:
+async def remembered(backend: Backend, earlier: str, from_path: str | None, run: RunState) -> dict[str, StepRow]:
     """Return what an earlier run did before a step, by path; the last attempt of each step counts."""
     if from_path is None:
         return {}

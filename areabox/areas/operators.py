@@ -23,7 +23,8 @@ def add(one: Any, other: Any, budget: Budget) -> Any:
     kind = one.__class__
     if kind is other.__class__:
         if kind is str:
-            return budget.made(one + other)
+            budget.room(len(one) + len(other))
+            return one + other
         if kind is list or kind is tuple:
             budget.take(len(one) + len(other))
             return one + other
@@ -139,7 +140,9 @@ COMPARE: dict[str, Binary] = {
 
 def join(one: list[Any], budget: Budget) -> str:
     """Return the values as one text: `~`."""
-    return budget.made("".join([text(value, budget) for value in one]))
+    parts = [text(value, budget) for value in one]
+    budget.room(sum(map(len, parts)))
+    return "".join(parts)
 
 
 def pick(holder: Any, key: Any, spelled: str) -> Any:

@@ -17,7 +17,22 @@ from typing import Any
 from areabox.areas.durations import parse_duration
 from areabox.areas.joins import Joins
 from areabox.areas.model import (
-    AnyStep, Ask, Call, Choose, Collect, Do, Each, If, Once, Parallel, Repeat, Return, Set, Stop, Wait, WaitFor,
+    AnyStep,
+    Ask,
+    Call,
+    Choose,
+    Collect,
+    Do,
+    Each,
+    If,
+    Once,
+    Parallel,
+    Repeat,
+    Return,
+    Set,
+    Stop,
+    Wait,
+    WaitFor,
 )  # fmt: skip
 from areabox.areas.moments import moment
 from areabox.areas.outline import Block, Node

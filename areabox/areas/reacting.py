@@ -7,7 +7,6 @@ import re
 from typing import Any, Protocol
 
 from areabox.areas.model import Do
-from areabox.areas.outline import Node
 from areabox.areas.registry import Registry
 from areabox.areas.state import Change, RunState
 from areabox.areas.template import EvaluationError
@@ -19,7 +18,9 @@ from areabox.reactions.outcome import Outcome
 from areabox.reactions.queue import Job
 from areabox.reactions.retry import judge
 
-_HOST = re.compile(r"^\s*[a-z][a-z0-9+.-]*://(?:[^/?#@{}\s]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#:@{}\s]+)(?=[:/?#\s]|$)", re.I)
+_HOST = re.compile(
+    r"^\s*[a-z][a-z0-9+.-]*://(?:[^/?#@{}\s]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#:@{}\s]+)(?=[:/?#\s]|$)", re.IGNORECASE
+)
 SAFE_EFFECTS = frozenset({"read", "idempotent", "keyed", "lookup"})
 
 
@@ -91,10 +92,10 @@ class Reacting:
         effect = operation.effect_of(params)
         if run.dry and effect != "read":
             return ends.Done(operation.sample, params, f"would {operation.sentence_of(params)}")
-        return await self._call(run, job, step, operation, params, effect, node)
+        return await self._call(run, job, step, operation, params, effect)
 
     async def _call(
-        self, run: RunState, job: Job, step: Do, operation: Operation, params: dict[str, Any], effect: str, node: Node
+        self, run: RunState, job: Job, step: Do, operation: Operation, params: dict[str, Any], effect: str
     ) -> Outcome:
         left_ms = min(step.timeout_ms, run.deadline - self._clock.now_ms())
         connection = None

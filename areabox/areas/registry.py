@@ -14,6 +14,7 @@ from areabox.actions.rows import Subscription
 from areabox.areas import document
 from areabox.areas.outline import Outline
 from areabox.database import Backend, Row
+from areabox.errors import InputError
 from areabox.reactions import queue
 from areabox.reactions.queue import Job
 
@@ -48,8 +49,10 @@ select a.id, a.owner, a.slug, a.name, a.head, a.enabled, v.document, u.role
 
 def head_of(row: Row) -> Head:
     """Return a row of `HEADS` as a value."""
-    *columns, enabled, document, role = row
-    return Head(*columns, bool(enabled), document.encode(), role in ("owner", "admin"))
+    return Head(
+        row["id"], row["owner"], row["slug"], row["name"], row["head"], bool(row["enabled"]), row["document"].encode(),
+        row["role"] in ("owner", "admin"),
+    )  # fmt: skip
 
 
 class Registry:
@@ -77,7 +80,7 @@ class Registry:
         for job in await queue.keyed(self._backend):
             self.wait(job)
 
-    # --- areas --------------------------------------------------------------------------------------------------------
+    # --- areas ----------------------------------------------------------------------------------------------------
 
     def put(self, head: Head) -> None:
         """Take an area in, or its newer version."""
@@ -115,7 +118,7 @@ class Registry:
         area = self._by_slug.get((owner, slug))
         return None if area is None else self.heads.get(area)
 
-    # --- programs -----------------------------------------------------------------------------------------------------
+    # --- programs -------------------------------------------------------------------------------------------------
 
     def outline(self, head: Head) -> Outline:
         """Return the program of an area's newest version; raises InputError if it cannot be run any more."""
@@ -134,7 +137,7 @@ class Registry:
             "select document from area_version where area = ? and version = ?", area, version
         )
         if not rows:
-            raise document.InputError(f"version {version} of the area is gone")
+            raise InputError(f"version {version} of the area is gone")
         return self._compile(area, version, rows[0][0].encode())
 
     def keep(self, area: str, version: int, program: Any) -> None:
@@ -151,7 +154,7 @@ class Registry:
             self._compiled.popitem(last=False)
         return outline
 
-    # --- waits --------------------------------------------------------------------------------------------------------
+    # --- waits ----------------------------------------------------------------------------------------------------
 
     def wait(self, job: Job) -> None:
         """Note that a job waits for a key."""

@@ -66,16 +66,16 @@ class Steps:
         """Return why a step cannot be used at the place `user`."""
         place = self.by_id.get(step)
         if place is None:
-            return f"there is no step {step}{did_you_mean(step, self.by_id)}"
+            return f"steps.{step}: there is no such step{did_you_mean(step, self.by_id)}"
         for holder in self.pointers:
             inside = place.startswith(f"{holder}/") and not user.startswith(f"{holder}/")
             if inside and "/then/" in place[len(holder) :] and holder in self._loops:
-                return f"the step {step} is inside a loop; outside only its result is seen: steps.{self.ids[holder]}"
+                return f"steps.{step}: it is inside a loop; outside only steps.{self.ids[holder]} is seen"
         if user == place or user.startswith(f"{place}/"):
-            return f"the step {step} has no result yet where it is used"
+            return f"steps.{step}: the step has no result yet where this is used"
         if self._order[place] > self._order.get(self._step_of(user), -1):
-            return f"the step {step} runs later"
-        return f"the step {step} is in another branch, and never runs before this"
+            return f"steps.{step}: the step runs later than this"
+        return f"steps.{step}: the step is in another branch, and never runs before this"
 
     def _step_of(self, user: str) -> str:
         while user and user not in self._order:

@@ -13,16 +13,18 @@ import msgspec
 
 from areabox.actions.subscriptions import Subscriptions, Wanted
 from areabox.areas import document, library
+from areabox.areas.answers import at
 from areabox.areas.model import AnyStep, Program, WaitFor
 from areabox.areas.outline import branches
 from areabox.areas.registry import Head, Registry
-from areabox.areas.answers import at
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
 from areabox.errors import ConflictError, InputError, NotFoundError, Problem
 from areabox.users.policy import Actor
 
 TRIES = 5
+Lines = list[dict[str, Any]]
+Texts = list[tuple[str, str]]  # area and its YAML
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -49,13 +51,14 @@ class Areas:
 
     def __init__(
         self, backend: Backend, clock: Clock, registry: Registry, catalogue: document.CatalogueView,
-        subscriptions: Subscriptions, resolve: Callable[[str, str, str | None], Awaitable[str | None]], *, base_url: str = "",
+        subscriptions: Subscriptions, resolve: Callable[[str, str, str | None], Awaitable[str | None]], *,
+        base_url: str = "",
         changed: Callable[[], Awaitable[None]],
     ) -> None:  # fmt: skip
         self._backend, self._clock, self._registry, self._catalogue = backend, clock, registry, catalogue
         self._subscriptions, self._resolve, self._base_url, self._changed = subscriptions, resolve, base_url, changed
 
-    # --- apply ------------------------------------------------------------------------------------------------------------
+    # --- apply ----------------------------------------------------------------------------------------------------
 
     async def apply(
         self, actor: Actor, documents: Sequence[tuple[str, str]], *, plan: bool = False, prune: bool = False
@@ -180,7 +183,7 @@ class Areas:
             self._registry.listen(head.id, await self._subscriptions.for_area(head.id))
         await self._changed()
 
-    # --- one area -----------------------------------------------------------------------------------------------------------
+    # --- one area -------------------------------------------------------------------------------------------------
 
     async def put(
         self, actor: Actor, slug: str | None, text: str | dict[str, Any], *, if_match: int | None = None
@@ -230,9 +233,7 @@ class Areas:
             **{name: at(ms) for name, ms in times.items()},
         }
 
-    async def list(
-        self, actor: Actor, *, limit: int = 50, after: str | None = None, query: str = ""
-    ) -> list[dict[str, Any]]:
+    async def list(self, actor: Actor, *, limit: int = 50, after: str | None = None, query: str = "") -> Lines:
         """Return areas by id, those behind the id `after`, with `query` in their id, name or tags."""
         words = query.lower()
         mine = sorted(
@@ -271,7 +272,7 @@ class Areas:
             await self._take_in([newer], [step])
         return await self.get(actor, slug)
 
-    async def _lines(self, head: Head) -> list[dict[str, Any]]:
+    async def _lines(self, head: Head) -> Lines:
         return [
             {
                 "id": found.place, "action": found.action,
@@ -282,9 +283,9 @@ class Areas:
             for found in await self._subscriptions.for_area(head.id)
         ]  # fmt: skip
 
-    # --- versions -------------------------------------------------------------------------------------------------------------
+    # --- versions -------------------------------------------------------------------------------------------------
 
-    async def versions(self, actor: Actor, slug: str) -> list[dict[str, Any]]:
+    async def versions(self, actor: Actor, slug: str) -> Lines:
         """Return an area's versions, newest first."""
         return await library.versions(self._backend, self._head(actor, slug).id)
 
@@ -295,7 +296,7 @@ class Areas:
             raise NotFoundError(f"{slug} has no version {number}")
         return found
 
-    async def export(self, actor: Actor, slugs: Sequence[str] = ()) -> list[tuple[str, str]]:
+    async def export(self, actor: Actor, slugs: Sequence[str] = ()) -> Texts:
         """Return areas as YAML, by id; all of them where none is named."""
         heads = [self._head(actor, slug) for slug in slugs] or sorted(
             (head for head in self._registry.heads.values() if head.owner == actor.owner), key=lambda head: head.slug

@@ -55,8 +55,10 @@ def read(text: str, name: str = "document") -> list[Source]:
         raise InputError(f"{name} is larger than 1 MiB", [Problem("", "it is larger than 1 MiB")])
     if text.lstrip()[:1] in ("{", "["):
         found = _read_json(text, name)
+        if isinstance(found, list):
+            return [Source(item) for item in found]
         if found is not None:
-            return [Source(item) for item in (found if isinstance(found, list) else [found])]
+            return [_placed(found, text, name)]
     composer = _Composer(name)
     return [source for source in composer.documents(text) if source.data is not None]
 
@@ -80,6 +82,15 @@ def check_data(data: Any, name: str = "document") -> Source:
     if level:
         _refuse(name, level[0][0], f"values are nested more than {MAX_DEPTH} deep")
     return Source(data)
+
+
+def _placed(data: Any, text: str, name: str) -> Source:
+    """Return a JSON document with its places, which YAML's parser knows; without, where JSON is not quite YAML."""
+    try:
+        found = _Composer(name).documents(text)
+    except InputError:
+        return Source(data)
+    return msgspec.structs.replace(found[0], data=data)
 
 
 def _refuse(name: str, pointer: str, detail: str, place: Place | None = None) -> NoReturn:

@@ -124,7 +124,7 @@ class Starting:
         for job in jobs:
             queue.insert(unit, job)
         if change.end is not None:
-            self._ending.add(unit, run, change.end, now)
+            self._ending.add(unit, run, change.end)
         else:
             store.apply(run, change)
             run.seq = 0

@@ -111,7 +111,7 @@ def _repeat(loop: _Loop) -> Statement:
         if loop.test is not None:
             items = [item for item in items if _passes(loop, item, names, budget)]
         for index, item in enumerate(items):
-            budget.take(loop.weight + (len(names) >> 2))
+            budget.take(loop.weight + 5 + (len(names) >> 2))
             inside = {**names, **_unpack(loop.target, item)}
             if loop.counts:
                 inside["loop"] = _counters(index, items)

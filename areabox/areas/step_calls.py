@@ -117,8 +117,10 @@ def read_ask(reader: StepReader, fields: Fields, scope: Scope, common: Common) -
     if not part.data.get("question"):
         part.missing("question", "what to ask")
     question, choices = part.value("question", scope), part.list("choices")
-    if not 1 <= len(choices) <= 10 or not all(isinstance(one, str) and 0 < len(one) <= 64 for one in choices):
+    if not 1 <= len(choices) <= 10:
         part.report("choices", "between 1 and 10 texts to choose from belong here")
+    elif not all(isinstance(one, str) and 0 < len(one) <= 64 for one in choices):
+        part.report("choices", "a choice is a text of at most 64 characters; put a number in quotes")
     elif len(set(choices)) < len(choices):
         part.report("choices", "a choice stands twice")
     part.kept["choices"] = choices

@@ -1,4 +1,4 @@
-"""The rows of a run: `run`, `step`, `scope`, `layer`. A change goes in with one Unit, a state comes back with one load."""
+"""The rows of a run: `run`, `step`, `scope`, `layer`. A change goes in with one Unit, a state comes back whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from areabox.areas.outline import Outline
 from areabox.areas.state import Change, RunState, Scope, StepRow
 from areabox.database import Backend, Row, Unit, one
 from areabox.database.blobs import pack, unpack
@@ -159,7 +158,7 @@ async def value(backend: Backend, column: str | None) -> Any:
     return None if column is None else _decode(await unpack(backend, column))
 
 
-async def restore(backend: Backend, row: Row, outline: Outline, run: RunState) -> RunState:
+async def restore(backend: Backend, row: Row, run: RunState) -> RunState:
     """Fill a run's state from its rows."""
     run.seq, run.state = row["seq"], row["state"]
     run.deadline = row["deadline"] or run.deadline

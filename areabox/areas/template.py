@@ -273,12 +273,30 @@ def _parse_expression(source: str) -> jinja.Expr:
     return node
 
 
+_SAYINGS = {
+    r"(?s)unexpected end of template.*needs to be closed is '(\w+)'.*": r"{% \1 %} is not closed: {% end\1 %} is missing",
+    r"(?s)unexpected end of template, expected '(.*)'\.": r"it ends where \1 belongs",
+    r"unexpected 'end of (template|print statement)'": "it ends too early",
+    r"expected token 'end of print statement', got '(.*)'": r"}} belongs before '\1'",
+    r"(?s)encountered unknown tag '(\w+)'.*": r"there is no {% \1 %}; if, for, set and with are there",
+}
+
+
+def _said(message: str) -> str:
+    """Return what Jinja's parser says in our words."""
+    for pattern, words in _SAYINGS.items():
+        found = re.fullmatch(pattern, message, re.IGNORECASE)
+        if found:
+            return found.expand(words)
+    return message
+
+
 def _compiled(make: Callable[[], Closure]) -> Closure:
     try:
         return make()
     except TemplateSyntaxError as error:
         line = f"line {error.lineno}: " if error.lineno > 1 else ""
-        raise TemplateError(f"{line}{error.message}", line=error.lineno) from None
+        raise TemplateError(f"{line}{_said(str(error.message))}", line=error.lineno) from None
     except RecursionError:
         raise TemplateError("it is nested too deeply") from None
     except ValueError as error:  # a number with too many digits

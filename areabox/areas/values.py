@@ -104,7 +104,7 @@ def text(value: Any, budget: Budget) -> str:
 
 
 def _write(value: Any, out: list[str], budget: Budget, depth: int) -> None:
-    budget.take(1)
+    budget.take(2)
     if depth > MAX_DEPTH:
         raise EvaluationError("the value is nested too deeply")
     if value.__class__ is list or value.__class__ is tuple:
@@ -145,7 +145,7 @@ def plain(value: Any, budget: Budget, pay: Callable[[int], None] | None = None, 
     if kind is str:
         pay(len(value))
         return value
-    budget.take(1)
+    budget.take(2)
     if depth > MAX_DEPTH:
         raise EvaluationError("the value is nested too deeply")
     if kind is float:
@@ -184,7 +184,7 @@ def same(one: Any, other: Any, budget: Budget, depth: int = 0) -> bool:
         if one.__class__ is str:
             budget.scan(one)
         return other.__class__ is not Namespace and bool(one == other)
-    budget.take(1)
+    budget.take(2)
     if depth > MAX_DEPTH:
         raise EvaluationError("the value is nested too deeply")
     if isinstance(one, (list, tuple)):

@@ -38,6 +38,10 @@ select ?, n, ? from (select value as n from json_each(?)) as free
  where n not in (select n from slot where key = ?)
  order by n limit 1
 """
+_NOTHING_CAME = """
+update job set wait_key = wait_key
+ where id = ? and not exists (select 1 from event where subscription = ? and id > ?)
+"""
 _FOREVER = 9_000_000_000_000_000
 _json = msgspec.json
 
@@ -98,7 +102,7 @@ class Waiting:
         except (EvaluationError, InputError) as error:
             return ends.Failed(str(error), "expression")
 
-    # --- modes ------------------------------------------------------------------------------------------------------------
+    # --- modes ----------------------------------------------------------------------------------------------------
 
     async def admit(self, run: RunState, job: Job) -> Outcome:
         """Let a run of an area with a limited mode start, wait or end."""
@@ -132,7 +136,7 @@ class Waiting:
             return ends.Admitted()
         return ends.Admitted(lambda unit: unit.do(_SLOT, run.key, run.id, "[0]", run.key, expect=1))
 
-    # --- until something happens ---------------------------------------------------------------------------------------------
+    # --- until something happens ----------------------------------------------------------------------------------
 
     async def _wait_for(self, run: RunState, job: Job, step: WaitFor, view: View, prefix: str) -> Outcome:
         node = run.outline.nodes[step.id]
@@ -172,7 +176,7 @@ class Waiting:
     def _listen(self, memory: dict[str, Any]) -> Outcome:
         def nothing_came(unit: Unit, job_id: str) -> None:
             unit.do(
-                "update job set wait_key = wait_key where id = ? and not exists (select 1 from event where subscription = ? and id > ?)",
+                _NOTHING_CAME,
                 job_id, memory["subscription"], memory["after"], expect=1,
             )  # fmt: skip
 
@@ -202,7 +206,7 @@ class Waiting:
             return ends.Done(memory["answer"], memory["asked"])
         return ends.TimedOut(memory)
 
-    # --- other runs ------------------------------------------------------------------------------------------------------------
+    # --- other runs -----------------------------------------------------------------------------------------------
 
     async def _call(self, run: RunState, job: Job, step: Call, view: View, prefix: str) -> Outcome:
         memory = job.input
@@ -214,7 +218,7 @@ class Waiting:
         head = self._registry.find(run.owner, step.area)
         if head is None:
             return ends.Failed(f"there is no area {step.area}")
-        if run.depth >= 16:  # noqa: PLR2004 -- starting.DEPTH_MAX
+        if run.depth >= 16:
             return ends.Failed("16 areas call each other already: do they call each other without end?")
         outline = self._registry.outline(head)
 
@@ -232,7 +236,7 @@ class Waiting:
 
         return ends.Parked(f"call:{job.id}", None, None, also=begin)
 
-    # --- digests and once ------------------------------------------------------------------------------------------------------
+    # --- digests and once -----------------------------------------------------------------------------------------
 
     async def _collect(self, run: RunState, job: Job, step: Collect, view: View, prefix: str) -> Outcome:
         if run.dry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ async def apply(call: Call, api: Api, paths: tuple[str, ...], *, plan: bool, pru
     Either all files are applied or, if one is wrong, none. Applying the same files again changes nothing.
     """
     body = {"documents": read(paths), "plan": plan, "prune": prune}
-    if prune and not plan:
+    if prune and not plan and sys.stdin.isatty():  # for a script, --prune is the word
         foreseen = await api.post("apply", body=body | {"plan": True})
         gone = [change["area"] for change in foreseen if change["change"] == "removed"]
         if gone:
@@ -48,10 +49,9 @@ def read(paths: tuple[str, ...]) -> list[dict[str, str]]:
     documents = []
     for name in paths:
         if name == "-":
-            documents.append({"name": "stdin", "text": click.get_text_stream("stdin").read()})
+            documents.append({"name": "stdin", "text": sys.stdin.read()})
             continue
-        for file in _files(Path(name)):
-            documents.append({"name": str(file), "text": _text(file)})
+        documents += [{"name": str(file), "text": _text(file)} for file in _files(Path(name))]
     return documents
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 import areabox
@@ -22,6 +20,8 @@ def check(call: Call, *, health: bool) -> None:
 
     Exit code 0: all is well; 3: look at the warnings; 1: something is broken.
     """
+    import asyncio
+
     asyncio.run(_health(call) if health else _check(call))
 
 

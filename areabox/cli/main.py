@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "connection": ("connection", "List, add, test and remove connections."),
     "user": ("user", "Add, list and change accounts."),
     "token": ("token", "Add, list and remove API tokens."),
+    "pause": ("pause", "Do nothing by itself until resumed."),
+    "resume": ("pause", "Go on after a pause or a restore."),
     "backup": ("backup", "Copy the database into one file."),
     "restore": ("backup", "Bring a backup back."),
     "db": ("db", "Migrate, inspect and prune the database."),

@@ -30,7 +30,9 @@ def run() -> None:
 @click.option("--state", help="Only in this state, such as failed or waiting.")
 @paging
 @remote
-async def list_(call: Call, api: Api, area: str | None, state: str | None, limit: int | None, after: str | None) -> None:
+async def list_(
+    call: Call, api: Api, area: str | None, state: str | None, limit: int | None, after: str | None
+) -> None:
     """List runs, the newest first."""
     call.show(await api.get("runs", **query(area=area, state=state, limit=limit, after=after)), *COLUMNS)
 

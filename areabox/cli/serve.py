@@ -34,18 +34,20 @@ def serve(call: Call, **flags: str | None) -> None:
         runner.run(_serve(call, settings))
 
 
-async def _serve(call: Call, settings: Settings) -> None:
+async def _serve(call: Call, wanted: Settings) -> None:
     from areabox.app import open_app
     from areabox.deployment import lifecycle
     from areabox.deployment.settings import service_manager
 
-    async with open_app(settings, role="serve") as app:
-        setup_token = await app.setup_token()
+    manager = service_manager()
+    with lifecycle.bound(wanted, manager) as (settings, taken):
+        async with open_app(settings, role="serve") as app:
+            setup_token = await app.setup_token()
 
-        def announce(addresses: list[str]) -> None:
-            _announce(call, settings, addresses, setup_token)
+            def announce(addresses: list[str]) -> None:
+                _announce(call, settings, addresses, setup_token)
 
-        await lifecycle.serve(app, settings, service_manager(), announce)
+            await lifecycle.serve(app, settings, manager, taken, announce)
 
 
 def _announce(call: Call, settings: Settings, addresses: list[str], setup_token: str | None) -> None:

@@ -28,8 +28,8 @@ class Entry(Event):
     summary: str = ""  # HTML, cleaned; the whole text where the feed has no summary
     author: str = ""
     published: str = ""  # RFC 3339, empty where the feed does not say
-    tags: list[str] = []
-    enclosures: list[str] = []  # addresses of sound, pictures, files
+    tags: tuple[str, ...] = ()
+    enclosures: tuple[str, ...] = ()  # addresses of sound, pictures, files
 
 
 @rss.action(
@@ -43,8 +43,8 @@ class Entry(Event):
         summary="<p>First post</p>",
         author="Example",
         published="2026-01-01T12:00:00Z",
-        tags=["news"],
-        enclosures=["https://example.org/hello.mp3"],
+        tags=("news",),
+        enclosures=("https://example.org/hello.mp3",),
     ),
 )
 async def new_entry(ctx: Context, feed: Feed) -> AsyncIterator[Entry]:
@@ -99,8 +99,8 @@ def _entry(raw: Mapping[str, Any]) -> Entry:
         summary=summary,
         author=_text(raw, "author"),
         published=published,
-        tags=[str(tag["term"])[:200] for tag in raw.get("tags", ())[:50] if tag.get("term")],
-        enclosures=[str(file["href"]) for file in raw.get("enclosures", ())[:20] if file.get("href")],
+        tags=tuple(str(tag["term"])[:200] for tag in raw.get("tags", ())[:50] if tag.get("term")),
+        enclosures=tuple(str(file["href"]) for file in raw.get("enclosures", ())[:20] if file.get("href")),
     )
 
 
@@ -119,6 +119,7 @@ def _time(parsed: Any) -> str:
     if parsed is None:
         return ""
     try:
-        return datetime(*parsed[:6], tzinfo=UTC).isoformat().replace("+00:00", "Z")
+        year, month, day, hour, minute, second = parsed[:6]
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, TypeError):
         return ""

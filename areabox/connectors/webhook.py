@@ -9,7 +9,7 @@ from areabox.sdk import Connector, Delivery, Event, Field, Secret, Verifier, hma
 
 webhook = Connector("webhook", "Webhook", about="Anything that can send an HTTP request.", icon="webhook")
 
-TOKEN_HEADER, TOKEN_PREFIX = "Authorization", "Bearer "  # noqa: S105 -- names, not secrets
+TOKEN_HEADER, TOKEN_PREFIX = "Authorization", "Bearer "
 SIGNATURE_HEADER, SIGNATURE_PREFIX = "X-Hub-Signature-256", "sha256="
 
 
@@ -30,25 +30,24 @@ Scheme = Annotated[
 ]
 Header = Annotated[
     str,
-    Field("Header", "Of the token (Authorization) or signature (X-Hub-Signature-256).", pattern=r"^[A-Za-z0-9-]{0,64}$"),
+    Field(
+        "Header",
+        "Of the token (else Authorization) or the signature (else X-Hub-Signature-256).",
+        pattern=r"^[A-Za-z0-9-]{0,64}$",
+    ),
 ]
 Prefix = Annotated[str, Field("Prefix", "What stands before it in the header, such as sha256=.", max_length=32)]
 
 
 def _verifier(params: dict[str, Any]) -> Verifier | None:
     """Return how a delivery is verified; None: its address is secret enough."""
-    scheme, header, prefix = params.get("verify", "none"), params.get("header") or "", params.get("prefix")
+    scheme, header, prefix = params.get("verify", "none"), params.get("header") or "", params.get("prefix") or ""
     if scheme == "token":
-        return shared_token(header or TOKEN_HEADER, _prefix(prefix, "" if header else TOKEN_PREFIX))
+        return shared_token(header or TOKEN_HEADER, prefix if header else prefix or TOKEN_PREFIX)
     if scheme == "hmac":
-        return hmac_sha256(
-            header or SIGNATURE_HEADER, _prefix(prefix, "" if header else SIGNATURE_PREFIX), params.get("encoding", "hex")
-        )
+        usual = prefix if header else prefix or SIGNATURE_PREFIX
+        return hmac_sha256(header or SIGNATURE_HEADER, usual, params.get("encoding", "hex"))
     return standard_webhook() if scheme == "standard" else None
-
-
-def _prefix(given: str | None, usual: str) -> str:
-    return given or usual
 
 
 def _check(params: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,11 +12,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
 
-from areabox.database import migrate, space
+from areabox.database import migrate
+from areabox.database.space import Space
 from areabox.deployment.local import answers, in_use
 from areabox.deployment.settings import Settings, shown
 from areabox.deployment.sockets import unix_path
@@ -61,7 +63,7 @@ async def daemon(settings: Settings) -> Finding:
     path = unix_path(settings.data_dir)
     if not answers(path):
         if in_use(settings.database_path):
-            return Finding("daemon", FAILED, f"a process holds the database, but nothing answers at {path}", "restart it")
+            return Finding("daemon", FAILED, f"a process has the database, but is mute at {path}", "restart it")
         return Finding("daemon", NOTE, "none runs on this data directory", "areabox serve")
     try:
         async with httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=str(path)), timeout=TIMEOUT_S) as http:
@@ -108,29 +110,54 @@ def _database(settings: Settings) -> Iterator[Finding]:
     if not path.exists():
         return
     try:
-        status = migrate.status(path)
-        yield Finding("database", OK, f"{path}, {_megabytes(path.stat().st_size)}, schema {status.number}")
-        if status.pending:
-            yield Finding("database schema", NOTE, f"{len(status.pending)} migrations to run", "the next start runs them")
-        yield _integrity(path)
+        with _read_only(path) as connection:
+            status = migrate.status(connection)
+            schema = status.applied[-1] if status.applied else "none"
+            yield Finding("database", OK, f"{path}, {_megabytes(path.stat().st_size)}, schema {schema}")
+            if status.pending:
+                yield Finding("schema", NOTE, f"to come: {', '.join(status.pending)}", "the next start brings it")
+            yield _integrity(connection)
     except (AreaboxError, OSError, sqlite3.Error) as error:
         yield Finding("database", FAILED, str(error), "areabox restore FILE brings a backup back")
 
 
-def _integrity(path: Path) -> Finding:
+@contextlib.contextmanager
+def _read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        yield connection
+
+
+def _integrity(connection: sqlite3.Connection) -> Finding:
     """Return what SQLite's own check says, as far as it comes in `QUICK_CHECK_S`."""
     until = time.monotonic() + QUICK_CHECK_S
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
-        try:
-            problems = [row[0] for row in connection.execute("pragma quick_check(5)")]
-        except sqlite3.OperationalError as error:
-            if "interrupted" not in str(error):
-                raise
-            return Finding("database integrity", OK, f"nothing wrong in the first {QUICK_CHECK_S:.0f} s of the check")
+    connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+    try:
+        problems = [row[0] for row in connection.execute("pragma quick_check(5)")]
+    except sqlite3.OperationalError as error:
+        if "interrupted" not in str(error):
+            raise
+        return Finding("integrity", OK, f"nothing wrong in the first {QUICK_CHECK_S:.0f} s of the check")
     if problems == ["ok"]:
-        return Finding("database integrity", OK, "every page is sound")
-    return Finding("database integrity", FAILED, "; ".join(problems), "areabox restore FILE brings a backup back")
+        return Finding("integrity", OK, "every page of the database is sound")
+    return Finding("integrity", FAILED, "; ".join(problems), "areabox restore FILE brings a backup back")
+
+
+def database_status(path: Path) -> dict[str, Any]:
+    """Return the size of a database, its migrations and the number of rows of each table."""
+    with _read_only(path) as connection:
+        status = migrate.status(connection)
+        tables = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
+        counts = {name: connection.execute(f'select count(*) from "{name}"').fetchone()[0] for name in sorted(tables)}  # noqa: S608 -- names from the schema
+    size = path.stat().st_size
+    return {"path": str(path), "bytes": size, "applied": status.applied, "pending": status.pending, "rows": counts}
+
+
+def pending(path: Path) -> list[str]:
+    """Return the migrations that a database lacks; all of them where there is none yet."""
+    if not path.exists():
+        return [f"{step.number:04} {step.name}" for step in migrate.known()]
+    with _read_only(path) as connection:
+        return migrate.status(connection).pending
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -140,7 +167,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     advice = "" if state == OK else "free some, or lower retention_age and run areabox db prune"
     yield Finding("disk", state, f"{_megabytes(free)} free", advice)
     try:
-        space.check_filesystem(folder)
+        Space(settings.database_path if settings.data_dir.exists() else folder / "x", 0).check()
     except AreaboxError as error:
         yield Finding("file system", FAILED, str(error), "put the data directory on a local disk")
 
@@ -159,7 +186,7 @@ def _clock(settings: Settings) -> Iterator[Finding]:
     now = dt.datetime.now(dt.UTC)
     shown_now = now.strftime("%Y-%m-%d %H:%M:%S UTC")
     if now < _RELEASED:
-        yield Finding("clock", FAILED, f"it says {shown_now}, before this version was made", "set up time synchronisation")
+        yield Finding("clock", FAILED, f"it says {shown_now}, before this version was made", "synchronise it")
     elif sys.platform == "linux" and Path("/run/systemd/timesync").exists():
         synced = Path("/run/systemd/timesync/synchronized").exists()
         yield Finding(

@@ -42,7 +42,7 @@ class Ended(NamedTuple):
     """How many ended runs may be kept, how many there are, and how the oldest go."""
 
     limit: int
-    count: Callable[[], Awaitable[int]]
+    number: Callable[[], Awaitable[int]]
     prune: Prune
 
 
@@ -77,7 +77,7 @@ class Housekeeping:
         return gone, True
 
     async def _too_many(self) -> tuple[int, bool]:
-        excess = min(await self._ended.count() - self._ended.limit, BITE * BITES_MAX)
+        excess = min(await self._ended.number() - self._ended.limit, BITE * BITES_MAX)
         gone = 0
         while excess - gone > 0:
             count = await self._ended.prune(self._clock.now_ms(), min(excess - gone, BITE))
@@ -92,6 +92,7 @@ class Housekeeping:
             if await self._space.used_bytes() <= self._space.limit_bytes:
                 return gone, False
             count = await self._ended.prune(self._clock.now_ms(), BITE)
+            await self._space.shrink()  # before looking again, or far too much would go
             gone += count
             if not count:
                 log.warning("the database is larger than retention_size, though no ended run is left to delete")

@@ -1,6 +1,6 @@
 """How the daemon lives: listen, say so, watch for signals, stop in order.
 
-    sockets bound → READY=1 → serving, the watchdog fed while the database answers
+    sockets bound → the rest opened → READY=1 → serving, the watchdog fed while the database answers
     SIGTERM or SIGINT → STOPPING=1 → drain → requests end (≤ 3 s) → back to the caller, who closes the rest
 
 The daemon owns the signals; uvicorn only speaks HTTP. A second signal ends the process at once, which loses nothing.
@@ -17,6 +17,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Protocol
 
+import msgspec
 import uvicorn
 
 from areabox.deployment import sockets
@@ -79,18 +80,35 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self.stopped.wait(), _CLOCK_EVERY_S)
 
 
-async def serve(
-    daemon: Daemon, settings: Settings, manager: ServiceManager, announce: Callable[[list[str]], None]
-) -> None:
-    """Serve until a signal comes; `announce` gets the addresses once they answer.
+@contextlib.contextmanager
+def bound(settings: Settings, manager: ServiceManager) -> Iterator[tuple[Settings, list[socket.socket]]]:
+    """Take the address, before anything is opened; the settings come back with the port that it became.
 
-    Raises `ConfigurationError` if an address cannot be used.
+    Raises `ConfigurationError` if the address cannot be used.
     """
+    taken = sockets.inherited(manager.sockets) or sockets.tcp(settings.host, settings.port)
+    try:
+        name = taken[0].getsockname()
+        port = name[1] if isinstance(name, tuple) else settings.port
+        yield msgspec.structs.replace(settings, port=port), taken
+    finally:
+        for sock in taken:
+            sock.close()
+
+
+async def serve(
+    daemon: Daemon,
+    settings: Settings,
+    manager: ServiceManager,
+    taken: list[socket.socket],
+    announce: Callable[[list[str]], None],
+) -> None:
+    """Serve on sockets that are bound, until a signal comes; `announce` gets the addresses once they answer."""
     notifier = Notifier(manager.notify_socket)
     stop = asyncio.Event()
-    async with _listening(daemon.asgi, settings, manager) as addresses:
+    async with _listening(daemon.asgi, settings, taken):
         with _signals(stop):
-            announce(addresses)
+            announce([_address(sock) for sock in taken])
             notifier.ready(daemon.status())
             watch = asyncio.create_task(_watch(daemon, notifier, manager), name="watchdog")
             await stop.wait()
@@ -101,17 +119,15 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: Asgi, settings: Settings, manager: ServiceManager) -> AsyncIterator[list[str]]:
+async def _listening(app: Asgi, settings: Settings, taken: list[socket.socket]) -> AsyncIterator[None]:
     """Answer on TCP and on the unix socket; stop both in order."""
     path = sockets.unix_path(settings.data_dir, create=True)
-    tcp = sockets.inherited(manager.sockets) or sockets.tcp(settings.host, settings.port)
-    addresses = [_address(sock) for sock in tcp]
-    servers = [(_Server(_config(app)), tcp), (_Server(_config(local(app))), [sockets.unix(path)])]
+    servers = [(_Server(_config(app)), taken), (_Server(_config(local(app))), [sockets.unix(path)])]
     tasks = [asyncio.create_task(server.serve(socks), name="http") for server, socks in servers]
     try:
         for server, _ in servers:
             await server.listening.wait()
-        yield addresses
+        yield
     finally:
         path.unlink(missing_ok=True)
         for server, _ in servers:

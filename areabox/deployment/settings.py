@@ -14,9 +14,11 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import tzinfo
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -60,7 +62,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[values.Network, ...], Setting("networks that requests may reach besides public ones", values.networks)
     ] = ()
     rate_limits: Annotated[bool, Setting("off switches every request limit off", values.switch)] = True
-    slots: Annotated[int, Setting("how many jobs run at once", values.number(1, 10_000))] = 64
+    timezone: Annotated[
+        str, Setting("zone of local times, such as Europe/Paris; the machine's if not given", values.zone)
+    ] = ""
+    slots: Annotated[int, Setting("how many jobs run at once", values.number(1, 10_000))] = 256
     stop_grace_ms: Annotated[int, Setting("how long running steps may finish at a stop", values.duration_ms)] = 20_000
     log_level: Annotated[
         str, Setting("debug, info, warning or error", values.choice("debug", "info", "warning", "error"))
@@ -80,6 +85,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     token: Annotated[str, Setting("API token for url", values.text, secret=True)] = ""
     passphrase: Annotated[str, Setting("passphrase of backups", values.text, secret=True)] = ""
     origins: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def zone(self) -> tzinfo:
+        """Return the zone of local times."""
+        return ZoneInfo(self.zone_name)
+
+    @property
+    def zone_name(self) -> str:
+        """Return the name of the zone of local times: the one that was set, or the machine's."""
+        return self.timezone or machine_zone()
 
     @property
     def database_path(self) -> Path:
@@ -242,6 +257,17 @@ def default_data_dir() -> Path:
     return platformdirs.user_data_path("areabox", appauthor=False)
 
 
+@cache
+def machine_zone() -> str:
+    """Return the name of this machine's time zone; UTC where it has none, or contradicts itself."""
+    from tzlocal import get_localzone_name
+
+    try:
+        return get_localzone_name() or "UTC"
+    except (LookupError, OSError, ValueError):
+        return "UTC"
+
+
 def nearest(name: str, cutoff: float = 0.6) -> str | None:
     """Return the known setting whose name is most like `name`."""
     return next(iter(difflib.get_close_matches(name.lower(), known(), 1, cutoff)), None)
@@ -257,10 +283,8 @@ def _star(value: Any) -> str:
 
 
 def _as_text(name: str, field: str, value: Any) -> str:
-    if field == name + "_ms":
-        from areabox.areas.durations import format_duration
-
-        return str(format_duration(value))
+    if field != name:
+        return values.in_units(value, values.TIMES if field.endswith("_ms") else values.SIZES)
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):

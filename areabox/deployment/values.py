@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from areabox.areas.durations import parse_duration
+from areabox.areas import durations
 from areabox.errors import InputError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -21,6 +21,14 @@ Reader = Callable[[Any], Any]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+TIMES = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
+SIZES = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024), ("B", 1))
+
+
+def in_units(value: int, units: tuple[tuple[str, int], ...]) -> str:
+    """Return a number in the largest unit in which it is whole."""
+    name, factor = next(unit for unit in units if value % unit[1] == 0)
+    return f"{value // factor}{name}"
 
 
 def text(given: Any) -> str:
@@ -39,6 +47,19 @@ def choice(*names: str) -> Reader:
         return str(given).lower()
 
     return read
+
+
+def zone(given: Any) -> str:
+    """Read the name of a time zone."""
+    from areabox.areas.durations import zone as known
+
+    name = text(given)
+    if name:
+        try:
+            known(name)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+    return name
 
 
 def number(low: int, high: int) -> Reader:
@@ -67,7 +88,7 @@ def switch(given: Any) -> bool:
 def duration_ms(given: Any) -> int:
     """Read a duration such as 30d into milliseconds."""
     try:
-        return int(parse_duration(given if isinstance(given, int) else str(given)))
+        return int(durations.parse_duration(given if isinstance(given, int) else str(given)))
     except (InputError, ValueError) as error:
         raise ValueError(f"a duration such as 10s, 5m or 30d is expected ({error})") from None
 

@@ -70,7 +70,9 @@ def _quoted(value: Any) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def setup(*, format: str = "auto", level: str = "info", scrub: Scrub | None = None, stream: TextIO | None = None) -> None:
+def setup(
+    *, format: str = "auto", level: str = "info", scrub: Scrub | None = None, stream: TextIO | None = None
+) -> None:
     """Send the logs of the whole process to stderr; `auto` is logfmt."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(scrub) if format == "json" else LogfmtFormatter(scrub))

@@ -1,7 +1,7 @@
 """How a loop lives: a tick does the work and says how long to sleep; a bell ends the sleep early.
 
-    async def tick() -> float: ...      seconds until the next; tests call it
-    await run_loop("poller", tick, bell)
+async def tick() -> float: ...      seconds until the next; tests call it
+await run_loop("poller", tick, bell)
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ from areabox.database import Backend, Unit
 from areabox.errors import NotFoundError
 
 TITLE_MAX, BODY_MAX = 200, 4_000
+_INSERT = """
+insert into notice (id, owner, kind, title, body, link, at) values (?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing
+"""
 
 
 class Outbox:
@@ -17,30 +20,23 @@ class Outbox:
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self._backend, self._clock = backend, clock
 
-    def put(self, unit: Unit, *, owner: str, kind: str, title: str, body: str, link: str = "") -> None:
-        """Add a notice."""
-        id = self._clock.new_id()
-        unit.do(
-            "insert into notice (id, owner, kind, title, body, link, at) values (?, ?, ?, ?, ?, ?, ?)",
-            id, owner, kind, title[:TITLE_MAX], body[:BODY_MAX], link, self._clock.now_ms(),
-        )  # fmt: skip
+    def put(
+        self, unit: Unit, *, owner: str, kind: str, title: str, body: str, link: str = "", id: str | None = None
+    ) -> None:
+        """Add a notice; one whose `id` is given is added once, however often it is tried."""
+        id = id or self._clock.new_id()
+        unit.do(_INSERT, id, owner, kind, title[:TITLE_MAX], body[:BODY_MAX], link, self._clock.now_ms())
         unit.publish("notice", id=id, owner=owner, kind=kind, title=title[:TITLE_MAX])
 
-    async def tell(
-        self, owner: str, kind: str, title: str, body: str = "", link: str = "", *, key: str | None = None
-    ) -> None:
-        """Add a notice of its own; one with a `key` is added once, however often it is tried."""
+    async def message(self, owner: str, title: str, message: str, link: str, key: str) -> None:
+        """Add what an area wants its owner to know, once for each idempotency key."""
         unit = Unit()
-        self.put(unit, owner=owner, kind=kind, title=title, body=body, link=link)
-        if key is not None:
-            statement = unit.statements.pop()
-            unit.do(statement.sql, key[:26], *statement.args[1:])
-            unit.statements[-1] = unit.statements[-1]._replace(
-                sql=statement.sql + " on conflict (id) do nothing"
-            )
+        self.put(unit, owner=owner, kind="message", title=title, body=message, link=link, id=key)
         await self._backend.commit(unit)
 
-    async def list(self, owner: str, *, unseen: bool = False, limit: int = 50, after: str | None = None) -> list[dict[str, Any]]:
+    async def list(
+        self, owner: str, *, unseen: bool = False, limit: int = 50, after: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return an owner's notices, newest first, those before the id `after`."""
         rows = await self._backend.read(
             "select * from notice where owner = ? and id < ? and (? = 0 or seen is null) order by id desc limit ?",

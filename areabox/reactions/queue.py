@@ -1,8 +1,8 @@
 """The rows of `job`: one live position in a run each. State is the truth here; the hot queue only points at it.
 
-    waiting ──due or woken──▶ ready ──begin──▶ (under way: `begun`) ──settle──▶ deleted, successors inserted
-                                ▲                    │
-                                └──────── park ◀─────┘   retry, wait, held, uncertain
+waiting ──due or woken──▶ ready ──begin──▶ (under way: `begun`) ──settle──▶ deleted, successors inserted
+                            ▲                    │
+                            └──────── park ◀─────┘   retry, wait, held, uncertain
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Job(msgspec.Struct, frozen=True):
         return Pointer(self.id, self.owner, self.lane)
 
 
-_COLUMNS = "id, run, owner, area, node, path, kind, state, since, lane, due, wait_key, attempt, crashes, fence, begun, input"
+_COLUMNS = (
+    "id, run, owner, area, node, path, kind, state, since, lane, due, wait_key, attempt, crashes, fence, begun, input"
+)
 _INSERT = """
 insert into job (id, run, owner, area, node, path, kind, state, since, lane, due, wait_key, input)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -64,8 +66,13 @@ _encode = msgspec.json.encode
 
 def of_row(row: Row) -> Job:
     """Return a row of `job` as a value."""
-    *columns, input = row
-    return Job(*columns, input=None if input is None else _decode(input))
+    (
+        id, run, owner, area, node, path, kind, state, since, lane, due, wait_key, attempt, crashes, fence, begun, input
+    ) = row  # fmt: skip
+    return Job(
+        id, run, owner, area, node, path, kind, state, since, lane, due, wait_key, attempt, crashes, fence, begun,
+        None if input is None else _decode(input),
+    )  # fmt: skip
 
 
 def insert(unit: Unit, job: Job) -> None:
@@ -175,7 +182,10 @@ async def begun(backend: Backend) -> list[Job]:
 async def refill(backend: Backend, owner: str, lane: int, limit: int) -> list[Pointer]:
     """Return ready jobs of an owner, oldest first, for the hot queue."""
     rows = await backend.read(
-        "select id, owner, lane from job where state = 'ready' and owner = ? and lane = ? and begun is null order by id limit ?",
+        """
+        select id, owner, lane from job
+         where state = 'ready' and owner = ? and lane = ? and begun is null order by id limit ?
+        """,
         owner, lane, limit,
     )  # fmt: skip
     return [Pointer(*row) for row in rows]

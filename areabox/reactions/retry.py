@@ -57,9 +57,7 @@ def judge(
             return outcome.Failed(message, "auth" if isinstance(error, AuthExpired) else "permanent", input)
 
 
-def _again(
-    error: ConnectorError, message: str, attempt: int, policy: Policy, uniform: Uniform, input: Any
-) -> Outcome:
+def _again(error: ConnectorError, message: str, attempt: int, policy: Policy, uniform: Uniform, input: Any) -> Outcome:
     if attempt >= policy.attempts:
         tries = f" (tried {attempt} times)" if attempt > 1 else ""
         return outcome.Failed(f"{message}{tries}", "transient", input)

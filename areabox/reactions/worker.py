@@ -1,9 +1,9 @@
 """The workers: begin → perform → advance, for every job, and a clock for the jobs that wait.
 
-    handle     one job, from the hot queue
-    tick       wake what is due
-    rescue     at a start: what the last process left under way
-    stop       let what is under way finish, and give the rest back
+handle     one job, from the hot queue
+tick       wake what is due
+rescue     at a start: what the last process left under way
+stop       let what is under way finish, and give the rest back
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class Worker:
         self._backend, self._clock, self._engine = backend, clock, engine
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._cut_off: set[str] = set()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self.bell = Bell()
 
-    # --- one job --------------------------------------------------------------------------------------------------------
+    # --- one job --------------------------------------------------------------------------------------------------
 
     async def handle(self, job_id: str) -> None:
         """Take a job through one attempt."""
-        if self._stopping:
+        if self._stopping.is_set():
             return
         task = asyncio.current_task()
         assert task is not None
@@ -78,12 +78,12 @@ class Worker:
             if job is not None:
                 outcome = await self._perform(job)
                 await self._advance(job, outcome)
-                if isinstance(outcome, ends.Retry | ends.Parked):
+                if isinstance(outcome, ends.Retry | ends.Parked) or job.kind != "do":
                     self.bell.ring()
         except asyncio.CancelledError:
             if job_id in self._cut_off:  # its run was cancelled: there is nothing left to write
                 self._cut_off.discard(job_id)
-            elif job is not None and self._stopping:
+            elif job is not None and self._stopping.is_set():
                 await self._engine.interrupted(job)
             else:
                 raise
@@ -129,7 +129,7 @@ class Worker:
                 self._cut_off.add(job_id)
                 task.cancel()
 
-    # --- waiting jobs ---------------------------------------------------------------------------------------------------
+    # --- waiting jobs ---------------------------------------------------------------------------------------------
 
     async def tick(self) -> float:
         """Wake the jobs that are due, and return how long to sleep."""
@@ -146,7 +146,7 @@ class Worker:
         """Offer what is ready on disk to the hot queue, which drops what it has already."""
         self._backend.offer(await queue.ready(self._backend))
 
-    # --- start and stop -------------------------------------------------------------------------------------------------
+    # --- start and stop -------------------------------------------------------------------------------------------
 
     async def rescue(self) -> int:
         """Deal with what the last process left under way, offer what is ready, and return how many were under way."""
@@ -162,7 +162,7 @@ class Worker:
 
     async def stop(self, grace_s: float) -> None:
         """Begin nothing more, let what is under way finish within the grace, and give the rest back."""
-        self._stopping = True
+        self._stopping.set()
         tasks = list(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
@@ -170,5 +170,3 @@ class Worker:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=grace_s)
-
-

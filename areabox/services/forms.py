@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -81,6 +82,8 @@ class FormField(msgspec.Struct, frozen=True, kw_only=True):
                 return msgspec.convert(self.coerce(value), self.type, strict=False)
             except msgspec.ValidationError as again:
                 error = again
+        if self.choices:
+            raise ValueError(f"{value!r} is none of {', '.join(map(str, self.choices))}") from None
         message, _, place = str(error).partition(" - at `$")
         where = f" at {place.rstrip('`').lstrip('.')}" if place and place != "`" else ""
         raise ValueError(_spoken(message) + where) from None
@@ -308,23 +311,21 @@ def text_of(value: Any) -> Any:
 
 
 _SPOKEN = {
-    "`str`": "text",
-    "`int`": "a whole number",
-    "`float`": "a number",
-    "`bool`": "true or false",
-    "`array`": "a list",
-    "`object`": "a mapping",
-    "`null`": "null",
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
 }
+_QUOTED = re.compile(r"`([a-z |]+)`")
 
 
 def _spoken(message: str) -> str:
     """Return a message of msgspec in the words of the area language."""
-    for word, spoken in _SPOKEN.items():
-        message = message.replace(word, spoken)
+
+    def words(found: re.Match[str]) -> str:
+        return " or ".join(_SPOKEN.get(word, word) for word in found[1].split(" | "))
+
+    message = _QUOTED.sub(words, message)
     return message[:1].lower() + message[1:]
-
-
-def required_names(fields: Iterable[FormField]) -> list[str]:
-    """Return the names of the fields that must be filled in."""
-    return [field.name for field in fields if field.required]

@@ -132,7 +132,7 @@ def _common(declared: Declared) -> dict[str, Any]:
         "title": declared.title,
         "help": declared.help,
         "sentence": declared.sentence,
-        "sample": Output(type(declared.sample), declared.sample).plain(declared.sample),
+        "sample": Output(type(declared.sample), declared.sample).shown(),
         "form": forms.of_function(declared.run),
         "run": declared.run,
         "declared": declared,

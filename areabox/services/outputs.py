@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from areabox.sdk import Event
 from areabox.services.forms import inline
 
 _WRITTEN = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
@@ -35,9 +36,19 @@ class Output(msgspec.Struct):
         if self.type is type(None):
             return {"type": "null"}
         if isinstance(self.type, type) and issubclass(self.type, msgspec.Struct):
-            found = inline(msgspec.json.schema(self.type), self.type)
-            return _own_names(found, _structs(self.type))
+            found = _own_names(inline(msgspec.json.schema(self.type), self.type), _structs(self.type))
+            if self._is_nameless():
+                del found["properties"]["id"]
+            return found
         return _inferred(self.sample)
+
+    def shown(self) -> Any:
+        """Return the sample as later steps would see it; an empty id is not shown."""
+        plain = self.plain(self.sample)
+        return {name: value for name, value in plain.items() if name != "id"} if self._is_nameless() else plain
+
+    def _is_nameless(self) -> bool:
+        return isinstance(self.sample, Event) and not self.sample.id
 
 
 def _is_json(value: Any) -> bool:

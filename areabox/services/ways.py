@@ -33,7 +33,8 @@ class Way(msgspec.Struct, frozen=True):
 
     def headers(self, values: Any) -> dict[str, str]:
         """Return the access headers that values give; a header whose fields are all empty is left out."""
-        made = {name: filled for name, text in self.auth.headers.items() if (filled := _filled(text, values))}
+        filled = {_filled(name, values): _filled(text, values) for name, text in self.auth.headers.items()}
+        made = {name: text for name, text in filled.items() if name and text}
         if self.auth.basic is not None:
             user, password = (str(getattr(values, name)) for name in self.auth.basic)
             if user or password:
@@ -44,7 +45,8 @@ class Way(msgspec.Struct, frozen=True):
 def way_of(connector: Connector, auth: Auth) -> Way:
     """Return a way in of a connector; raises TypeError where a field cannot be asked for."""
     form = forms.of_types(f"{connector.id}_{auth.id}", auth.fields)
-    used = {name for text in auth.headers.values() for name in _PLACE.findall(text)} | set(auth.basic or ())
+    texts = [*auth.headers, *auth.headers.values()]
+    used = {name for text in texts for name in _PLACE.findall(text)} | set(auth.basic or ())
     if unknown := used - form.fields.keys():
         raise TypeError(f"the way {auth.id} sends {', '.join(sorted(unknown))}, which it does not ask for")
     return Way(auth.id, auth.label, auth.help, auth.optional, form, auth, _masked(form))

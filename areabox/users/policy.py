@@ -46,6 +46,7 @@ SCOPES: Final[dict[str, frozenset[str]]] = {
     "admin": _ADMIN,
 }
 _ALWAYS: Final = frozenset({"me:read", "services:read"})
+_SETUP: Final = _ADMIN | {"owners:write"}
 ALL: Final = frozenset({"all"})
 
 
@@ -65,6 +66,8 @@ class Actor(msgspec.Struct, frozen=True):
     @property
     def permissions(self) -> frozenset[str]:
         """Return everything that this actor may do."""
+        if self is SETUP:
+            return _ALWAYS | _SETUP
         granted = _ALWAYS.union(*(SCOPES.get(scope, frozenset()) for scope in self.scopes))
         return granted & BY_ROLE.get(self.role, frozenset())
 
@@ -76,6 +79,10 @@ class Actor(msgspec.Struct, frozen=True):
         """Raise NotAllowedError unless this actor may do what `permission` names."""
         if not self.allows(permission):
             raise NotAllowedError(f"{permission} is not allowed for {self.email}, whose role is {self.role}")
+
+
+SETUP: Final = Actor("", "the machine's owner", "owner", frozenset())
+"""Whoever may open the data directory before there is any account: may make the first one."""
 
 
 def check_role(role: str) -> str:

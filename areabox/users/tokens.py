@@ -27,13 +27,15 @@ _ID, _SECRET, _SUM = 8, 43, 6
 _FORM: Final = re.compile(rf"abx_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}})([0-9A-Za-z]{{{_SUM}}})")
 
 _FIND = """
-select t.id, t.name, t.scopes, t.created, t.expires, t.used, t.hash,
+select t.id, t.name, a.email, t.scopes, t.created, t.expires, t.used, t.hash,
        a.id, a.email, a.role, a.disabled, a.created, a.seen
   from token t join account a on a.id = t.account where t.id = ?
 """
 _LIST = """
-select id, name, scopes, created, expires, used from token where account = ? and id > ? order by id limit ?
+select t.id, t.name, a.email, t.scopes, t.created, t.expires, t.used from token t join account a on a.id = t.account
+ where (? = '' or t.account = ?) and t.id > ? order by t.id limit ?
 """
+_DELETE = "delete from token where id = ? and (? = '' or account = ?)"
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -41,6 +43,7 @@ class Token(msgspec.Struct, frozen=True):
 
     id: str
     name: str
+    user: str  # the account's e-mail address
     scopes: list[str]
     created: int
     expires: int | None
@@ -65,7 +68,7 @@ class Tokens:
         self._backend, self._clock = backend, clock
 
     async def create(
-        self, account_id: str, name: str, scopes: Iterable[str], *, expires: int | None = None
+        self, account_id: str, email: str, name: str, scopes: Iterable[str], *, expires: int | None = None
     ) -> tuple[Token, str]:
         """Make a token and return it with its text, which cannot be had again. Raises InputError."""
         label, now = name.strip(), self._clock.now_ms()
@@ -76,7 +79,7 @@ class Tokens:
             raise InputError("the token would have expired already", [Problem("/expires", "must lie in the future")])
         id, secret = self._random(_ID), self._random(_SECRET)
         text = f"abx_{id}_{secret}{_checksum(id + secret)}"
-        token = Token(id, label, check_scopes(scopes), now, expires, None)
+        token = Token(id, label, email, check_scopes(scopes), now, expires, None)
         await self._backend.commit(
             Unit().do(
                 "insert into token (id, account, name, hash, scopes, created, expires) values (?, ?, ?, ?, ?, ?, ?)",
@@ -98,27 +101,28 @@ class Tokens:
         if row is None or not hmac.compare_digest(row["hash"], _hash(text)):
             return None
         columns, now = tuple(row), self._clock.now_ms()
-        token, account = _token(columns[:6]), account_of(columns[7:])
+        token, account = _token(columns[:7]), account_of(columns[8:])
         if account.disabled or (token.expires is not None and now >= token.expires):
             return None
         if token.used is None or now - token.used >= USED_EVERY_MS:
             await self._backend.commit(Unit().do("update token set used = ? where id = ?", now, token.id))
         return Presented(token, account)
 
-    async def list(self, account_id: str, *, limit: int = 50, after: str | None = None) -> list[Token]:
-        """Return an account's tokens by id, those behind the id `after`."""
-        return [_token(row) for row in await self._backend.read(_LIST, account_id, after or "", limit)]
+    async def list(self, account_id: str | None, *, limit: int = 50, after: str | None = None) -> list[Token]:
+        """Return tokens by id, those behind the id `after`; of an account, or None for all."""
+        whose = account_id or ""
+        return [_token(row) for row in await self._backend.read(_LIST, whose, whose, after or "", limit)]
 
-    async def delete(self, account_id: str, token_id: str) -> None:
-        """Revoke a token at once; raises NotFoundError."""
-        unit = Unit().do("delete from token where id = ? and account = ?", token_id, account_id, expect=1)
-        if not await self._backend.commit(unit):
+    async def delete(self, account_id: str | None, token_id: str) -> None:
+        """Revoke a token at once, of an account or None for any; raises NotFoundError."""
+        whose = account_id or ""
+        if not await self._backend.commit(Unit().do(_DELETE, token_id, whose, whose, expect=1)):
             raise NotFoundError(f"there is no token {token_id}")
 
 
 def _token(row: Row) -> Token:
-    id, name, scopes, created, expires, used = tuple(row)
-    return Token(id, name, msgspec.json.decode(scopes, type=list[str]), created, expires, used)
+    id, name, user, scopes, created, expires, used = tuple(row)
+    return Token(id, name, user, msgspec.json.decode(scopes, type=list[str]), created, expires, used)
 
 
 def _hash(text: str) -> str:

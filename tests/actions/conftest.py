@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from areabox import resources
 from areabox.actions.hooks import Hooks
 from areabox.actions.inbox import Inbox, NewEvent, Started
 from areabox.actions.listener import Listener
@@ -18,49 +18,40 @@ from areabox.actions.poller import Poller
 from areabox.actions.schedule import Scheduler
 from areabox.actions.subscriptions import Subscriptions, Wanted
 from areabox.database import Unit
-from areabox.errors import ConflictError
+from areabox.database.sqlite import SqliteBackend
 from tests.support import FakeClock
 
 
-class Inline:
-    """A backend on a real file that writes at once, and fails when told to."""
+class Watched(SqliteBackend):
+    """The real backend, which counts, and lets something happen just before a commit."""
 
-    dialect = "sqlite"
-
-    def __init__(self, path: Any) -> None:
-        self.db = sqlite3.connect(path, isolation_level=None)
-        self.db.row_factory = sqlite3.Row
-        self.db.executescript((resources.directory("migrations") / "sqlite" / "0001_initial.sql").read_text())
+    def __init__(self, path: Path, clock: FakeClock) -> None:
+        super().__init__(path, clock, reserve_bytes=0)
         self.commits = 0
         self.reads = 0
         self.before_commit: Callable[[Unit], Any] | None = None
         self.published: list[Any] = []
 
+    async def open(self) -> None:
+        await super().open()
+        self.db = sqlite3.connect(self.path, isolation_level=None)  # for what no module writes
+
+    async def close(self) -> None:
+        self.db.close()
+        await super().close()
+
     async def read(self, sql: str, *args: Any) -> list[Any]:
         self.reads += 1
-        return self.db.execute(sql, args).fetchall()
+        return await super().read(sql, *args)
 
     async def commit(self, unit: Unit) -> bool:
         if self.before_commit is not None:
             hook, self.before_commit = self.before_commit, None
             await hook(unit)
-        self.db.execute("begin immediate")
-        try:
-            for statement in unit.statements:
-                count = self.db.execute(statement.sql, tuple(statement.args)).rowcount
-                if statement.expect is not None and count != statement.expect:
-                    self.db.execute("rollback")
-                    return False
-            self.db.execute("commit")
-        except sqlite3.IntegrityError as error:
-            self.db.execute("rollback")
-            raise ConflictError(str(error)) from error
-        except BaseException:
-            self.db.execute("rollback")
-            raise
-        self.commits += 1
-        self.published += unit.messages
-        return True
+        written = await super().commit(unit)
+        self.commits += written
+        self.published += unit.messages if written else []
+        return written
 
 
 class Runs:
@@ -177,7 +168,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Any, clock: FakeClock) -> AsyncIterator[World]:
-    backend = Inline(tmp_path / "areabox.db")
+async def world(tmp_path: Path, clock: FakeClock) -> AsyncIterator[World]:
+    backend = Watched(tmp_path / "areabox.db", clock)
+    await backend.open()
     yield World(backend, clock)
-    backend.db.close()
+    await backend.close()

@@ -35,7 +35,8 @@ async def test_new_items_become_events_with_runs_in_order(world):
     sub = await ready(world)
     ids = await world.inbox.put(sub, items(1, 2, 3, 4), dedupe="key", progress=Progress(cursor={"at": 4}))
     assert [payload["title"] for payload in await world.payloads()] == ["t3", "t4"]
-    assert ids == sorted(ids) and await world.count("run") == 2
+    assert ids == sorted(ids)
+    assert await world.count("run") == 2
     assert (await world.subscriptions.load(sub.id)).cursor == {"at": 4}
 
 
@@ -83,11 +84,11 @@ async def test_two_readers_of_one_source_fire_each_item_once(world):
 async def test_a_death_before_the_last_batch_keeps_the_cursor_and_loses_nothing(world):
     sub = await ready(world)
 
-    class Dead(Exception):
+    class DeadError(Exception):
         pass
 
     async def die(unit: Any) -> None:
-        raise Dead
+        raise DeadError
 
     commit, count = world.backend.commit, 0
 
@@ -95,12 +96,12 @@ async def test_a_death_before_the_last_batch_keeps_the_cursor_and_loses_nothing(
         nonlocal count
         count += 1
         if count == 3:
-            raise Dead
+            raise DeadError
         return await commit(unit)
 
     world.backend.commit = dies_at_third
     listed = items(*range(3, 303))
-    with pytest.raises(Dead):
+    with pytest.raises(DeadError):
         await world.inbox.put(sub, listed, dedupe="key", progress=Progress(cursor={"at": 303}))
     assert await world.count("event") == 200
     assert (await world.subscriptions.load(sub.id)).cursor == {}
@@ -167,7 +168,8 @@ async def test_a_delivery_that_comes_again_has_the_first_ones_event(world):
     (sub,) = await world.area("a", Wanted(place="hook", action="hook.called"))
     first = await world.inbox.receive(world.inbox.event(sub, {"n": 1}), "delivery:1")
     again = await world.inbox.receive(world.inbox.event(sub, {"n": 1}), "delivery:1")
-    assert first == again and await world.count("event") == 1
+    assert first == again
+    assert await world.count("event") == 1
 
 
 async def test_a_large_payload_lies_in_a_blob(world):
@@ -176,7 +178,8 @@ async def test_a_large_payload_lies_in_a_blob(world):
 
 
 def test_a_long_key_is_shortened_and_stays_unlike_others():
-    assert short("a" * 300) != short("a" * 299) and len(short("a" * 300)) <= 200
+    assert short("a" * 300) != short("a" * 299)
+    assert len(short("a" * 300)) <= 200
     with pytest.raises(InputError):
         short("")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import msgspec
 import pytest
@@ -67,7 +68,9 @@ async def test_the_first_poll_is_a_baseline_and_the_next_ones_fire_what_is_new(w
     await step(world, poller, 700_000)
     assert await titles(world) == ["t3", "t4"]
     sub = await world.subscriptions.load(sub.id)
-    assert sub.last == world.clock.now and sub.next == world.clock.now + 600_000 and not sub.baseline
+    assert sub.last == world.clock.now
+    assert sub.next == world.clock.now + 600_000
+    assert not sub.baseline
 
 
 async def test_it_is_asked_as_often_as_wished(world):
@@ -122,10 +125,12 @@ async def test_a_baseline_that_fails_midway_is_taken_again(world):
     source.fail, source.fail_after = Transient("reset"), 1
     poller = world.poller(source)
     await step(world, poller)
-    assert (await world.subscriptions.load(sub.id)).baseline and await world.count("seen") == 0
+    assert (await world.subscriptions.load(sub.id)).baseline
+    assert await world.count("seen") == 0
     source.fail = None
     await step(world, poller, 600_000)
-    assert await world.count("event") == 0 and await world.count("seen") == 2
+    assert await world.count("event") == 0
+    assert await world.count("seen") == 2
 
 
 async def test_a_source_that_fails_is_asked_later_and_later(world):
@@ -139,8 +144,9 @@ async def test_a_source_that_fails_is_asked_later_and_later(world):
         await step(world, poller, 60_000)
         if len(source.calls) > before:
             times.append((world.clock.now - world.clock.start) // 60_000)
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
-    assert gaps[:4] == [10, 20, 40, 60] and set(gaps[4:]) == {60}
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert gaps[:4] == [10, 20, 40, 60]
+    assert set(gaps[4:]) == {60}
 
 
 async def test_retry_after_is_obeyed(world):
@@ -185,7 +191,8 @@ async def test_a_dead_connection_is_told_once_and_left_alone_until_it_is_renewed
     source.fail = AuthExpired("the token was revoked")
     for _ in range(5):
         await step(world, poller, 86_400_000)
-    assert world.dead == [("c1", "the token was revoked")] and len(source.calls) == 2
+    assert world.dead == [("c1", "the token was revoked")]
+    assert len(source.calls) == 2
     assert (await world.subscriptions.load(sub.id)).error == "the token was revoked"
     source.fail, source.keys = None, [1, 2]
     await poller.reconnected("c1")
@@ -212,8 +219,12 @@ async def test_one_source_is_never_asked_twice_at_once(world):
 
 
 async def test_a_slow_host_holds_four_slots_and_others_go_on(world):
-    slow = [Wanted(place=f"s{n}", action="feed.entry", params={"feed": f"https://slow.example.org/{n}"}) for n in range(50)]
-    fast = [Wanted(place=f"f{n}", action="feed.entry", params={"feed": f"https://f{n}.example.org/"}) for n in range(40)]
+    slow = [
+        Wanted(place=f"s{n}", action="feed.entry", params={"feed": f"https://slow.example.org/{n}"}) for n in range(50)
+    ]
+    fast = [
+        Wanted(place=f"f{n}", action="feed.entry", params={"feed": f"https://f{n}.example.org/"}) for n in range(40)
+    ]
     await world.area("a", *slow, *fast)
     source = Source(1)
     source.gate = asyncio.Event()
@@ -227,11 +238,14 @@ async def test_a_slow_host_holds_four_slots_and_others_go_on(world):
     source.gate.set()
     for _ in range(60):
         await step(world, poller)
-    assert len(source.calls) == 90 and source.most == 32
+    assert len(source.calls) == 90
+    assert source.most == 32
 
 
 async def test_overdue_polls_start_one_after_the_other_after_a_restart(world):
-    wanted = [Wanted(place=f"p{n}", action="feed.entry", params={"feed": f"https://{n}.example.org"}) for n in range(100)]
+    wanted = [
+        Wanted(place=f"p{n}", action="feed.entry", params={"feed": f"https://{n}.example.org"}) for n in range(100)
+    ]
     await world.area("a", *wanted)
     world.backend.db.execute("update subscription set baseline = 0, next = 0")
     source = Source(1)
@@ -258,7 +272,38 @@ async def test_a_poll_that_is_switched_off_is_not_asked(world):
     source.keys = [1, 2]
     poller.changed(sub.id)
     await step(world, poller)
-    assert len(source.calls) == 2 and await titles(world) == []  # a baseline again
+    assert len(source.calls) == 2
+    assert await titles(world) == []
+
+
+async def test_a_change_elsewhere_asks_nobody_sooner(world):
+    await world.area("a", FEED)
+    source = Source(1)
+    poller = world.poller(source)
+    for _ in range(3):
+        await step(world, poller, 600_000)
+    for n in range(5):
+        await world.area(f"b{n}", msgspec.structs.replace(FEED, params={"feed": f"https://{n}.example.org"}))
+        poller.changed()
+        await step(world, poller, 1_000)
+    assert source.calls.count("https://example.org/f") == 3
+    assert len(source.calls) == 8
+    await world.area("c", msgspec.structs.replace(FEED, every_ms=60_000))
+    poller.changed()
+    await step(world, poller)
+    await step(world, poller, 61_000)
+    assert source.calls.count("https://example.org/f") == 4  # a shorter interval begins at once
+
+
+async def test_a_dead_connection_is_not_asked_because_of_a_change_elsewhere(world):
+    await world.area("a", msgspec.structs.replace(FEED, connection="c1"))
+    source = Source(1)
+    source.fail = AuthExpired("gone")
+    poller = world.poller(source)
+    await step(world, poller)
+    poller.changed()
+    await step(world, poller)
+    assert len(source.calls) == 1
 
 
 async def test_a_wall_clock_that_jumps_neither_bursts_nor_starves(world):
@@ -309,7 +354,8 @@ async def test_a_full_disk_loses_nothing(world, caplog):
 
     world.backend.before_commit = full
     await step(world, poller, 600_000)
-    assert await titles(world) == [] and "the disk is full" in caplog.text
+    assert await titles(world) == []
+    assert "the disk is full" in caplog.text
     await step(world, poller, 60_000)
     assert await titles(world) == ["t2"]
 
@@ -322,7 +368,8 @@ async def test_closing_ends_what_runs(world):
     await poller.tick()
     await asyncio.sleep(0)
     await poller.close()
-    assert source.now == 0 and await world.count("seen") == 0
+    assert source.now == 0
+    assert await world.count("seen") == 0
 
 
 async def test_people_see_when_it_is_asked_next(world):

@@ -21,7 +21,8 @@ def but(want: Wanted, **changes):
 async def test_areas_that_ask_for_the_same_share_one_subscription(world):
     (one,) = await world.area("a", FEED)
     (two,) = await world.area("b", but(FEED, place="other"))
-    assert one.id == two.id and two.place == "other"
+    assert one.id == two.id
+    assert two.place == "other"
     assert await world.count("subscription") == 1
 
 
@@ -39,7 +40,8 @@ async def test_the_order_of_parameters_makes_no_difference(world):
 
 async def test_two_triggers_of_one_area_may_want_the_same(world):
     one, two = await world.area("a", FEED, but(FEED, place="again"))
-    assert one.id == two.id and (one.place, two.place) == ("feed", "again")
+    assert one.id == two.id
+    assert (one.place, two.place) == ("feed", "again")
     again = await world.area("a", FEED, but(FEED, place="again"))
     assert [sub.id for sub in again] == [one.id, one.id]
 
@@ -121,7 +123,8 @@ async def test_switching_on_what_is_on_changes_nothing_but_the_version(world):
     await world.area("b", FEED, enabled=False)
     await world.switch("b", True)
     after = await world.subscriptions.load(sub.id)
-    assert not after.baseline and after.active
+    assert not after.baseline
+    assert after.active
 
 
 async def test_an_area_that_is_switched_on_while_another_is_switched_off_is_heard(world):
@@ -145,7 +148,9 @@ async def test_an_area_that_wants_something_else_lets_go_of_the_first(world):
     assert old.id != new.id
     assert not (await world.subscriptions.load(old.id)).active
     (back,) = await world.area("a", FEED)
-    assert back.id == old.id and back.active and back.baseline
+    assert back.id == old.id
+    assert back.active
+    assert back.baseline
 
 
 async def test_a_released_area_leaves_nothing_on(world):
@@ -161,7 +166,9 @@ async def test_a_released_area_leaves_nothing_on(world):
 async def test_a_source_is_on_while_a_run_waits_for_it_and_swept_after(world):
     unit = Unit()
     sub = await world.subscriptions.ensure(unit, "u1", but(FEED, role="wait"))
-    assert await world.backend.commit(unit) and sub.active and sub.baseline
+    assert await world.backend.commit(unit)
+    assert sub.active
+    assert sub.baseline
     world.backend.db.execute(
         "insert into job (id, run, owner, area, node, path, kind, state, wait_key, since) "
         "values ('j', 'r', 'u1', 'a', 'n', 'n', 'wait_for', 'waiting', ?, 0)", (f"sub:{sub.id}",),
@@ -176,17 +183,19 @@ async def test_a_source_is_on_while_a_run_waits_for_it_and_swept_after(world):
 
 async def test_a_secret_parameter_does_not_lie_open(world):
     (sub,) = await world.area("a", but(HOOK, params={"secret": "s3cret", "answer": "ok"}))
-    assert sub.params == {"answer": "ok"} and world.subscriptions.secrets(sub) == {"secret": "s3cret"}
+    assert sub.params == {"answer": "ok"}
+    assert world.subscriptions.secrets(sub) == {"secret": "s3cret"}
     dump = "\n".join(world.backend.db.iterdump())
     assert "s3cret" not in dump
     (same,) = await world.area("a", but(HOOK, params={"secret": "s3cret", "answer": "ok"}))
     assert (same.secret, same.hook) == (sub.secret, sub.hook)
     (other,) = await world.area("a", but(HOOK, params={"secret": "other"}))
-    assert world.subscriptions.secrets(other) == {"secret": "other"} and other.hook == sub.hook
+    assert world.subscriptions.secrets(other) == {"secret": "other"}
+    assert other.hook == sub.hook
 
 
 async def test_an_unknown_action_is_an_error(world):
-    with pytest.raises(InputError, match="no action nope.gone"):
+    with pytest.raises(InputError, match=r"no action nope\.gone"):
         await world.subscriptions.reconcile(Unit(), "a", "u1", [but(FEED, action="nope.gone")])
 
 

@@ -16,6 +16,7 @@ class Rows:
     def __init__(self, times: list[int]) -> None:
         self.times = sorted(times)
         self.shrunk = 0
+        self.size = len(times)
 
     async def prune(self, before_ms: int, limit: int) -> int:
         old = [time for time in self.times if time < before_ms][:limit]
@@ -26,10 +27,11 @@ class Rows:
         return len(self.times)
 
     async def used_bytes(self) -> int:
-        return len(self.times) * 1000
+        return self.size * 1000
 
     async def shrink(self) -> None:
         self.shrunk += 1
+        self.size = len(self.times)
 
 
 def keeper(clock, rows, *, keep_ms=30 * DAY_MS, runs=10**9, size=10**12) -> Housekeeping:
@@ -64,7 +66,7 @@ async def test_the_oldest_go_when_there_are_too_many(clock):
 async def test_the_oldest_go_when_they_are_too_large(clock):
     rows = Rows([clock.now_ms() - n for n in range(1, 1001)])
     await keeper(clock, rows, size=500_000).tick()
-    assert len(rows.times) <= 500
+    assert 500 - BITE < len(rows.times) <= 500
 
 
 async def test_a_mountain_is_carried_off_in_bites(clock, monkeypatch):

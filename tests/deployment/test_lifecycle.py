@@ -64,19 +64,17 @@ def systemd(tmp_path: Path):
 @asynccontextmanager
 async def serving(daemon, settings, manager=None):
     """Serve until the block ends, then stop by a signal as systemd does."""
+    manager = manager or ServiceManager()
     addresses: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(
-        lifecycle.serve(daemon, settings, manager or ServiceManager(), addresses.set_result)
-    )
-    await asyncio.wait([task, addresses], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        task.result()
-    try:
-        yield addresses.result()[0]
-    finally:
-        os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(5):
-            await task
+    with lifecycle.bound(settings, manager) as (settings, taken):
+        task = asyncio.create_task(lifecycle.serve(daemon, settings, manager, taken, addresses.set_result))
+        await asyncio.wait([task, addresses], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            yield addresses.result()[0]
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(5):
+                await task
 
 
 async def get(url: str, uds: Path | None = None) -> str:
@@ -88,6 +86,11 @@ async def test_it_answers_on_tcp_and_on_the_unix_socket_and_tells_them_apart(set
     async with serving(FakeDaemon(), settings) as address:
         assert await get(address) == "stranger"
         assert await get("http://localhost", unix_path(settings.data_dir)) == "local"
+
+
+def test_a_port_of_nought_becomes_the_one_that_was_free(settings):
+    with lifecycle.bound(settings, ServiceManager()) as (found, taken):
+        assert found.port == taken[0].getsockname()[1] > 0
 
 
 async def test_only_its_user_may_open_the_unix_socket(settings):

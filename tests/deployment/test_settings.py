@@ -135,7 +135,8 @@ def test_secrets_are_starred_where_settings_are_shown(home):
     rows = {name: (value, origin) for name, value, origin in shown(settings)}
     assert rows["token"] == ("***", "environment AREABOX_TOKEN")
     assert rows["rate_limits"] == ("off", "environment AREABOX_RATE_LIMITS")
-    assert rows["retention_age"][0] == "4w2d"
+    assert rows["retention_age"][0] == "30d"
+    assert rows["retention_size"][0] == "2GiB"
     assert set(rows) == set(known())
 
 

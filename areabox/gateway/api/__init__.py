@@ -1,1 +1,21 @@
 """The resources of `/api/v1`: one file per resource, each a table of routes and what they call."""
+
+from areabox.gateway.api import (
+    areas,
+    audit,
+    connections,
+    events,
+    machine,
+    me,
+    notices,
+    runs,
+    services,
+    stream,
+    system,
+    tokens,
+    users,
+)
+
+MODULES = (
+    areas, runs, events, services, connections, me, users, tokens, audit, notices, system, stream, machine,
+)  # fmt: skip

@@ -1,0 +1,335 @@
+"""The composition root: opens everything in order and closes it in reverse; the only place that knows all parts.
+
+open_app(settings, role="serve")   the daemon: loops run
+open_app(settings, role="cli")     one command: the same parts, nothing runs in the background
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Literal
+
+from areabox import __version__
+from areabox.actions import retention
+from areabox.actions.hooks import Hooks
+from areabox.actions.inbox import Inbox
+from areabox.actions.listener import Listener
+from areabox.actions.poller import Poller
+from areabox.actions.schedule import Scheduler
+from areabox.actions.subscriptions import Subscriptions
+from areabox.areas import store
+from areabox.areas.cancelling import Cancelling
+from areabox.areas.ending import Ending
+from areabox.areas.events import Events
+from areabox.areas.flow import Flow
+from areabox.areas.listening import Listening
+from areabox.areas.live import Live
+from areabox.areas.reacting import Reacting
+from areabox.areas.registry import Registry
+from areabox.areas.runs import Runs
+from areabox.areas.service import Areas
+from areabox.areas.starting import Starting
+from areabox.areas.waiting import Waiting
+from areabox.clock import Clock, SystemClock
+from areabox.database import one
+from areabox.database.sqlite import SqliteBackend
+from areabox.deployment.housekeeping import Ended, Housekeeping, Space, Sweep
+from areabox.deployment.local import Asgi
+from areabox.deployment.settings import Settings
+from areabox.gateway.parts import Parts, Probe, Site
+from areabox.monitoring import logs
+from areabox.monitoring.loops import Bell, run_loop
+from areabox.monitoring.metrics import Metrics
+from areabox.monitoring.telemetry import Telemetry
+from areabox.notifications.outbox import Outbox
+from areabox.reactions import queue
+from areabox.reactions.worker import Worker
+from areabox.services.calls import Services
+from areabox.services.catalogue import Catalogue
+from areabox.services.connections import Connections
+from areabox.services.egress import Egress
+from areabox.services.host import House
+from areabox.services.vault import Vault
+from areabox.users.accounts import Accounts
+from areabox.users.audit import Audit
+from areabox.users.passwords import Passwords
+from areabox.users.sessions import Sessions
+from areabox.users.setup import Setup
+from areabox.users.throttle import Throttle
+from areabox.users.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+Role = Literal["serve", "cli"]
+UNLIMITED_SLOTS = 4_096
+RESYNC_S = 60.0
+DAY_MS = 86_400_000
+
+
+class App:
+    """All parts of one process."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings, self.clock = settings, clock
+        self.telemetry, self.metrics = Telemetry(), Metrics()
+        self.backend = SqliteBackend(settings.database_path, clock)
+        self.paused = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- building -------------------------------------------------------------------------------------------------
+
+    async def build(self) -> None:
+        """Make every part; the database is open already."""
+        settings, clock, backend = self.settings, self.clock, self.backend
+        self.telemetry.listen(self.metrics.listen)
+        self.vault = Vault.load(clock, settings.key_file or settings.data_dir / "areabox.key", create=True)
+        self.catalogue = Catalogue.discover(settings.data_dir)
+        self.outbox = Outbox(backend, clock)
+        self.egress = Egress(clock, allow=settings.egress_allow, limits_off=not settings.rate_limits)
+        self.connections = Connections(backend, clock, self.catalogue, self.vault)
+        self.house = House(backend, clock, self.outbox.message)
+        self.services = Services(clock, self.catalogue, self.connections, self.egress, house=self.house)
+        self.connections.tester = self.services.label
+        self._build_users()
+        self._build_engine()
+        self._build_actions()
+        self.areas = Areas(
+            backend, clock, self.registry, self.catalogue, self.subscriptions, self.connections.resolve,
+            base_url=self.base_url, changed=self.changed,
+        )  # fmt: skip
+        self.events = Events(backend, self.registry, self.starting, self.inbox)
+        self.housekeeping = self._housekeeping()
+        await self.registry.open()
+        for found in await self.subscriptions.internal("area.ended"):
+            self.registry.internal[found.id] = found
+        await self.hooks.open()
+        row = await one(backend, "select value from meta where key = 'paused'")
+        self.paused = row is not None and row["value"] == "1"
+        self.asgi: Asgi = self._gateway()
+
+    @property
+    def base_url(self) -> str:
+        """Return the address under which this areabox is reached."""
+        settings = self.settings
+        return (
+            settings.public_url
+            or f"http://{settings.host if ':' not in settings.host else f'[{settings.host}]'}:{settings.port}"
+        )
+
+    def _build_users(self) -> None:
+        backend, clock, settings = self.backend, self.clock, self.settings
+        self.accounts = Accounts(backend, clock, Passwords(), Throttle(clock, on=settings.rate_limits))
+        self.tokens, self.sessions = Tokens(backend, clock), Sessions(backend, clock)
+        self.audit = Audit(backend, clock)
+        self.setup = Setup(self.accounts, clock, settings.data_dir)
+
+    def _build_engine(self) -> None:
+        backend, clock = self.backend, self.clock
+        self.registry = Registry(backend, self.catalogue)
+        self.live = Live(backend, self.registry, base_url=self.base_url, zone=self.settings.zone)
+        self.ending = Ending(self.registry, self.outbox)
+        self.starting = Starting(clock, self.registry, self.live, self.ending)
+        self.cancelling = Cancelling(backend, clock, self.registry, self.live, self.ending)
+        self.subscriptions = Subscriptions(backend, clock, self.catalogue, self.vault, self.settings.zone_name)
+        self.inbox = self.ending.inbox = Inbox(backend, clock, self.starting, self.subscriptions)
+        listening = Listening(backend, self.subscriptions, self.connections.resolve, self.changed)
+        self.flow = Flow(
+            backend, clock, self.registry, self.live, starting=self.starting, ending=self.ending,
+            reacting=Reacting(clock, self.catalogue, self.services, self.connections, self.registry),
+            waiting=Waiting(backend, clock, self.registry, self.starting, listening, self.outbox, self.cancelling),
+            cancelling=self.cancelling, telemetry=self.telemetry,
+        )  # fmt: skip
+        self.worker = Worker(backend, clock, self.flow)
+        self.cancelling.interrupt = self.worker.interrupt
+        backend.refill = lambda owner, lane, limit: queue.refill(backend, owner, lane, limit)
+        self.runs = Runs(
+            backend, clock, self.registry, self.live, starting=self.starting, flow=self.flow, cancelling=self.cancelling
+        )
+
+    def _build_actions(self) -> None:
+        backend, clock, subscriptions, inbox = self.backend, self.clock, self.subscriptions, self.inbox
+        self.scheduler = Scheduler(backend, clock, subscriptions, inbox)
+        self.poller = Poller(backend, clock, subscriptions, inbox, self.services, self.connections)
+        self.listener = Listener(backend, clock, subscriptions, inbox, self.services, self.connections)
+        self.hooks = Hooks(backend, clock, subscriptions, inbox, self.services)
+        self.connections.on_state.append(self._connection_changed)
+
+    def _gateway(self) -> Asgi:
+        from areabox.gateway.http import build_app
+
+        settings = self.settings
+        site = Site(
+            version=__version__, public_url=settings.public_url, allowed_hosts=settings.allowed_hosts,
+            trusted_proxies=settings.trusted_proxies, rate_limits=settings.rate_limits,
+        )  # fmt: skip
+        return build_app(
+            Parts(
+                backend=self.backend, clock=self.clock, site=site, areas=self.areas, runs=self.runs, events=self.events,
+                catalogue=self.catalogue, connections=self.connections, hooks=self.hooks, notices=self.outbox,
+                accounts=self.accounts, sessions=self.sessions, tokens=self.tokens, audit=self.audit, setup=self.setup,
+                metrics=lambda: (self.metrics.render(), self.metrics.content_type), probes=self.probes(),
+                facts=self.facts,
+            )
+        )  # fmt: skip
+
+    async def changed(self) -> None:
+        """Tell everyone who watches sources that other ones are wanted now."""
+        self.scheduler.changed()
+        self.poller.changed()
+        self.listener.changed()
+        await self.hooks.changed()
+
+    async def _connection_changed(self, connection: str, state: str) -> None:
+        if state == "ok":
+            await self.runs.reconnect(connection)
+            await self.poller.reconnected(connection)
+            await self.listener.reconnected(connection)
+
+    # --- running --------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up the work where the last process left it, and begin all loops."""
+        if self.paused:
+            log.warning("areabox is paused, as it is after a restore: nothing runs until `areabox resume`")
+            return
+        left = await self.worker.rescue()
+        if left:
+            log.info("%d attempts were under way when the last process ended", left)
+        slots = self.settings.slots if self.settings.rate_limits else UNLIMITED_SLOTS
+        loops: dict[str, tuple[Callable[[], Awaitable[float]], Bell]] = {
+            "due jobs": (self.worker.tick, self.worker.bell),
+            "schedule": (self.scheduler.tick, self.scheduler.bell),
+            "poller": (self.poller.tick, self.poller.bell),
+            "listener": (self.listener.tick, self.listener.bell),
+            "hooks": (self.hooks.tick, Bell()),
+            "housekeeping": (self.housekeeping.tick, Bell()),
+            "resync": (self._resync, Bell()),
+        }
+        self._tasks = [asyncio.create_task(run_loop(name, *loop), name=name) for name, loop in loops.items()]
+        self._tasks.append(asyncio.create_task(self.worker.run(slots=slots), name="workers"))
+
+    async def _resync(self) -> float:
+        await self.worker.resync()
+        await self.subscriptions.sweep()
+        return RESYNC_S
+
+    async def pause(self, *, paused: bool) -> None:
+        """Stop doing anything by itself, or go on; it stays so over restarts."""
+        if paused == self.paused:
+            return
+        await self.backend.write(
+            """
+            insert into meta (key, value) values ('paused', ?)
+            on conflict (key) do update set value = excluded.value returning key
+            """,
+            str(int(paused)),
+        )
+        self.paused = paused
+        if paused:
+            await self._stop_loops()
+        else:
+            await self.start()
+
+    async def drain(self) -> None:
+        """Begin nothing new; what is under way may finish within the grace."""
+        await self._stop_loops()
+
+    async def _stop_loops(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self.worker.stop(self.settings.stop_grace_ms / 1000)
+
+    async def close(self) -> None:
+        """Let go of everything, in reverse."""
+        await self._stop_loops()
+        for part in (self.listener, self.poller, self.services):
+            await part.close()
+        self.egress.close()
+
+    def _housekeeping(self) -> Housekeeping:
+        backend, settings = self.backend, self.settings
+
+        async def ended() -> int:
+            rows = await backend.read("select count(*) from run where ended is not null")
+            return int(rows[0][0])
+
+        async def used() -> int:
+            return backend.space.bytes()
+
+        age = settings.retention_age_ms
+        sweeps = [
+            Sweep("runs", age, lambda before, limit: store.prune(backend, before, limit)),
+            Sweep("events", age, lambda before, limit: retention.prune(backend, before, limit)),
+            Sweep("notices", age, self.outbox.prune),
+            Sweep("effects", max(age, 7 * DAY_MS), self.house.prune),
+            Sweep("audit", settings.audit_age_ms, self.audit.prune),
+        ]
+        many = Ended(settings.retention_runs, ended, lambda before, limit: store.prune(backend, before, limit))
+        return Housekeeping(self.clock, sweeps, many, Space(settings.retention_size_bytes, used, backend.shrink))
+
+    # --- asked from outside ---------------------------------------------------------------------------------------
+
+    async def setup_token(self) -> str | None:
+        """Return a new one-time setup token, or None once there is an account."""
+        return await self.setup.issue()
+
+    def status(self) -> str:
+        """Return the line for `systemctl status`."""
+        stats = self.backend.stats()
+        state = "paused, " if self.paused else ""
+        return f"{state}{len(self.registry.heads)} areas, {stats.executing} running, {stats.ready} waiting"
+
+    def probes(self) -> dict[str, Callable[[], Awaitable[Probe]]]:
+        """Return what `/ready` asks: can the database be written, does time pass, do jobs move."""
+
+        async def database() -> Probe:
+            if self.backend.space.full:
+                return Probe(ok=False, detail="the disk is full")
+            await self.backend.write("select 1")
+            return Probe(ok=True)
+
+        async def loops() -> Probe:
+            dead = [task.get_name() for task in self._tasks if task.done()]
+            if dead:
+                return Probe(ok=False, detail=f"ended: {', '.join(dead)}")
+            return Probe(ok=bool(self._tasks) or self.paused, detail="paused" if self.paused else "")
+
+        async def moving() -> Probe:
+            stats = self.backend.stats()
+            return Probe(ok=True, detail=f"{stats.executing} running, {stats.ready} waiting")
+
+        return {"database": database, "loops": loops, "queue": moving}
+
+    async def facts(self) -> dict[str, Any]:
+        """Return what `/system` tells beside the probes."""
+        space = self.backend.space
+        return {
+            "paused": self.paused, "areas": len(self.registry.heads), "database_bytes": space.bytes(),
+            "free_bytes": space.free_bytes(), "timezone": self.settings.zone_name,
+        }  # fmt: skip
+
+    async def alive(self) -> None:
+        """Raise if the database does not answer."""
+        await self.backend.read("select 1")
+
+
+@contextlib.asynccontextmanager
+async def open_app(settings: Settings, *, role: Role, clock: Clock | None = None) -> AsyncIterator[App]:
+    """Open all parts on a data directory; raises ConfigurationError if it cannot be used."""
+    app = App(settings, clock or SystemClock())
+    if role == "serve":
+        logs.setup(format=settings.log_format, level=settings.log_level)
+    await app.backend.open()
+    try:
+        await app.build()
+        if role == "serve":
+            await app.start()
+        yield app
+        await app.close()
+    finally:
+        await app.backend.close()

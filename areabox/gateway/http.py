@@ -1,0 +1,143 @@
+"""The application: hooks and health without any framework, everything else by Litestar from the tables of routes.
+
+    gateway = build_app(parts)          an ASGI callable; `await gateway.drain()` ends its streams
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from litestar import Litestar, Request, Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+from litestar.routes import HTTPRoute
+
+from areabox.errors import ConfigurationError
+from areabox.gateway import api, pages
+from areabox.gateway.bodies import GoneError
+from areabox.gateway.hooks import HookEntrance
+from areabox.gateway.live import Live
+from areabox.gateway.parts import Parts
+from areabox.gateway.peers import headers_of
+from areabox.gateway.problems import MEDIA_TYPE, refusal
+from areabox.gateway.routes import Route
+from areabox.gateway.security import HEADERS
+from areabox.gateway.serving import Served, serve
+
+Send = Callable[[Any], Awaitable[None]]
+_ALIVE: Final = b'{"status":"alive"}'
+_MODULES: Final = (*api.MODULES, *pages.MODULES)
+
+
+class Gateway:
+    """The whole HTTP side as one ASGI callable."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.live = Live(parts.backend, parts.clock)
+        self.routes = routes()
+        self._hooks = HookEntrance(parts)
+        self._app = _litestar(parts, self.live, self.routes)
+
+    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if path.startswith("/hooks/"):
+            await self._hooks(scope, receive, send)
+        elif path == "/health":
+            await _plain(send, _ALIVE)
+        else:
+            await self._app(scope, receive, _secured(send))
+
+    async def drain(self) -> None:
+        """End the open streams; whoever watches comes back to the next process."""
+        await self.live.close()
+
+
+def build_app(parts: Parts) -> Gateway:
+    """Return the application; raises ConfigurationError where a route has no permission."""
+    return Gateway(parts)
+
+
+def routes() -> list[Route]:
+    """Return the routes of all tables."""
+    return [route for module in _MODULES for route in module.ROUTES]
+
+
+def _litestar(parts: Parts, live: Live, table: Iterable[Route]) -> Litestar:
+    app = Litestar(
+        [_handler(route, parts) for route in table],
+        openapi_config=None,
+        logging_config=None,
+        exception_handlers={Exception: _refused},
+        state=None,
+    )
+    app.state["live"] = live
+    refuse_unguarded(app)
+    return app
+
+
+def refuse_unguarded(app: Litestar) -> None:
+    """Raise ConfigurationError if any handler, wherever it comes from, does not say who may call it."""
+    for route in app.routes:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else [None]:
+            if handler is None or not isinstance(handler.opt.get("route"), Route):
+                raise ConfigurationError(f"{route.path} does not say who may call it")
+
+
+def _handler(route: Route, parts: Parts) -> HTTPRouteHandler:
+    async def endpoint(request: Request[Any, Any, Any]) -> Response[Any]:
+        return _response(await serve(route, parts, request.scope, request.receive))
+
+    path = route.path.replace("}", ":str}")
+    methods: Any = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+    return HTTPRouteHandler(
+        path, http_method=methods, name=route.name, opt={"route": route}, status_code=route.status, media_type="text/plain"
+    )(endpoint)
+
+
+def _response(served: Served) -> Response[Any]:
+    if hasattr(served.content, "__aiter__"):
+        return Stream(served.content, media_type=served.media_type, headers=served.headers, status_code=served.status)
+    content = b"" if served.content is None else served.content
+    return Response(content, media_type=served.media_type, headers=served.headers, status_code=served.status)
+
+
+def _refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    if isinstance(error, GoneError):
+        return Response(b"", status_code=400)
+    from areabox.clock import encode_id
+
+    del encode_id
+    told = refusal(error, error_id="")
+    if wants_page(request.scope):
+        return pages.refused(request, told)
+    return Response(told.content, media_type=MEDIA_TYPE, status_code=told.status, headers=told.headers)
+
+
+def wants_page(scope: Any) -> bool:
+    """Return whether a refusal is read by a person in a browser."""
+    path, headers = scope["path"], headers_of(scope)
+    return not path.startswith(("/api/", "/metrics", "/ready")) and "text/html" in headers.get("accept", "")
+
+
+def _secured(send: Send) -> Send:
+    async def secured(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message["headers"])
+            names = {name.lower() for name, _ in headers}
+            headers += [pair for pair in HEADERS if pair[0] not in names]
+            if b"cache-control" not in names:
+                headers.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return secured
+
+
+async def _plain(send: Send, body: bytes, status: int = 200) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"cache-control", b"no-store")]})
+    await send({"type": "http.response.body", "body": body})

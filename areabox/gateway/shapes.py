@@ -1,0 +1,328 @@
+"""What do answers look like? The types that the OpenAPI document shows; what is sent is checked against them in tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An object of an answer; times are RFC 3339 in UTC."""
+
+
+class SubscriptionView(Shape):
+    """What an area listens to; `url` is a webhook's address, `next` when it is looked at again."""
+
+    id: str
+    action: str
+    url: str = ""
+    next: str | None
+    last: str | None
+    error: str = ""
+
+
+class AreaView(Shape):
+    """An area: its document, and what areabox says of it."""
+
+    area: str
+    name: str = ""
+    about: str = ""
+    tags: list[str] = []
+    enabled: bool
+    mode: Any = None
+    key: str = ""
+    timeout: Any = None
+    when: list[dict[str, Any]]
+    if_: Any = msgspec.field(name="if", default=None)
+    then: list[dict[str, Any]]
+    version: int
+    state: str
+    subscriptions: list[SubscriptionView]
+    created: str | None
+    updated: str | None
+
+
+class VersionView(Shape):
+    """One version of an area."""
+
+    version: int
+    created: str | None
+    author: str | None
+
+
+class VersionDocument(Shape):
+    """A version of an area with its document."""
+
+    version: int
+    created: str | None
+    document: dict[str, Any]
+
+
+class ChangeView(Shape):
+    """What `apply` did to one area: created, changed, unchanged or removed."""
+
+    area: str
+    change: str
+    version: int | None
+    subscriptions: list[SubscriptionView]
+    diff: str = ""
+
+
+class AttemptView(Shape):
+    """One try of a step."""
+
+    started: str | None
+    ended: str | None
+    error: str | None = None
+
+
+class StepView(Shape):
+    """One step of a run, at its place; `due` is when a waiting one goes on at the latest."""
+
+    id: str
+    path: str
+    kind: str
+    state: str
+    input: Any
+    output: Any
+    error: Any
+    note: str | None
+    started: str | None
+    ended: str | None
+    attempts: list[AttemptView]
+    name: str | None = None
+    due: str | None = None
+
+
+class RunLine(Shape):
+    """A run in a list."""
+
+    id: str
+    area: str
+    version: int
+    state: str
+    reason: str | None
+    dry: bool
+    started: str | None
+    ended: str | None
+
+
+class RunView(RunLine):
+    """A run with every step."""
+
+    trigger: Any
+    event: str | None
+    result: Any
+    parent: str | None
+    retry_of: str | None
+    vars: dict[str, Any]
+    steps: list[StepView]
+
+
+class EventLine(Shape):
+    """An event in a list; `reason` says why no area took it."""
+
+    id: str
+    action: str
+    at: str | None
+    taken: bool
+    reason: str | None
+
+
+class RunOfEvent(Shape):
+    """A run that an event started."""
+
+    id: str
+    area: str
+    state: str
+
+
+class EventView(EventLine):
+    """An event with its fields, and the runs that it started."""
+
+    payload: Any
+    runs: list[RunOfEvent]
+
+
+class Replayed(Shape):
+    """The runs that an event started anew."""
+
+    event: str
+    runs: list[str]
+
+
+class OperationView(Shape):
+    """An action or a reaction, with its form and what it yields as JSON Schema."""
+
+    id: str
+    title: str
+    help: str
+    kind: str
+    sentence: str
+    needs_connection: bool
+    schema: dict[str, Any]
+    output: dict[str, Any]
+    sample: Any
+    effect: str
+    poll_ms: int | None
+
+
+class WayView(Shape):
+    """A way in: how a connection to a service proves who it is; secret fields are marked `writeOnly`."""
+
+    id: str
+    label: str
+    help: str
+    optional: bool
+    schema: dict[str, Any]
+
+
+class ServiceView(Shape):
+    """A service, with its forms; `error` where its connector could not be loaded."""
+
+    id: str
+    name: str
+    about: str
+    origin: str
+    needs_connection: bool
+    actions: list[OperationView]
+    reactions: list[OperationView]
+    auth: list[WayView]
+    error: str = ""
+
+
+class ConnectionView(Shape):
+    """A connection; `secrets` names those that are set, `account` is the name at the service."""
+
+    id: str
+    name: str
+    service: str
+    auth: str
+    state: str
+    account: str
+    values: dict[str, Any]
+    secrets: list[str]
+    error: str | None
+    checked: str | None
+    version: int
+    created: str | None
+
+
+class AccountView(Shape):
+    """An account."""
+
+    id: str
+    email: str
+    role: str
+    disabled: bool
+    created: str | None
+    seen: str | None
+
+
+class MeView(Shape):
+    """Who asks, by which way, and what it may do."""
+
+    id: str
+    email: str
+    role: str
+    via: str
+    scopes: list[str]
+    permissions: list[str]
+    csrf: str = ""
+
+
+class SessionView(Shape):
+    """A browser that is logged in."""
+
+    id: str
+    agent: str
+    current: bool
+    created: str | None
+    seen: str | None
+    expires: str | None
+
+
+class TokenView(Shape):
+    """An API token, without its text."""
+
+    id: str
+    name: str
+    user: str
+    scopes: list[str]
+    created: str | None
+    expires: str | None
+    used: str | None
+
+
+class NewTokenView(TokenView):
+    """An API token with its text, which is shown this once."""
+
+    token: str
+
+
+class AuditView(Shape):
+    """One line of the audit log."""
+
+    id: str
+    at: str | None
+    actor: str
+    address: str
+    verb: str
+    object: str
+    detail: dict[str, Any]
+
+
+class AuditCheck(Shape):
+    """Whether every entry of the audit log follows from the one before."""
+
+    ok: bool
+    broken: str | None
+
+
+class NoticeView(Shape):
+    """Something that areabox tells its user."""
+
+    id: str
+    kind: str
+    title: str
+    body: str
+    link: str
+    at: str | None
+    seen: str | None
+
+
+class SummaryView(Shape):
+    """A few numbers for dashboards."""
+
+    areas: int
+    on: int
+    runs_24h: int
+    failed_24h: int
+    attention: int
+    queue: int
+
+
+class ProbeView(Shape):
+    """Whether one part works."""
+
+    ok: bool
+    detail: str
+
+
+class SystemView(Shape):
+    """How areabox itself does."""
+
+    version: str
+    ready: bool
+    probes: dict[str, ProbeView]
+    queue: dict[str, int]
+    connector_errors: list[dict[str, str]]
+    facts: dict[str, Any] = {}
+
+
+class ReadyView(Shape):
+    """Whether areabox can take work."""
+
+    status: str
+    probes: dict[str, ProbeView] = {}

@@ -1,0 +1,239 @@
+"""`ctx.http`: how a connector speaks HTTP, in the words of the SDK, over the guarded egress.
+
+One of these lives for one call. It appends paths to the base, names the credentials that egress adds for the service's
+own hosts, keeps the call's time budget, remembers whether something may have been changed, and turns statuses into
+errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any, Literal, Protocol
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+import msgspec
+
+from areabox.clock import Clock
+from areabox.errors import Permanent, Transient, Uncertain
+from areabox.sdk import UNSET
+from areabox.services.accounts import Route
+from areabox.services.answers import SAFE_METHODS, Reply, error_of
+from areabox.services.egress import Credentials
+from areabox.services.paging import Paging, Style, at
+
+JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+TEXT_TYPE = "text/plain; charset=utf-8"
+CONDITIONAL = "_http"  # where a cursor keeps what the last answers said
+CONDITIONAL_MAX = 50
+_ENCODER = msgspec.json.Encoder()
+
+
+class Egress(Protocol):
+    """Whoever sends requests and guards where they go."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        timeout_s: float,
+        literal_hosts: frozenset[str],
+        credentials: Credentials | None,
+    ) -> httpx2.Response:
+        """Return the answer with its whole body, whatever its status; raises a `ConnectorError` if there is none."""
+        ...
+
+
+class Client:
+    """The HTTP client of one call."""
+
+    __slots__ = ("_clock", "_cursor", "_deadline_s", "_egress", "_literal", "_route", "changed", "used")
+
+    def __init__(
+        self,
+        egress: Egress,
+        clock: Clock,
+        route: Route,
+        *,
+        timeout_s: float,
+        cursor: dict[str, Any],
+        literal_hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        self._egress, self._clock, self._route, self._cursor = egress, clock, route, cursor
+        self._literal = route.literal | literal_hosts if route.literal else literal_hosts
+        self._deadline_s = clock.monotonic_s() + timeout_s
+        self.used = False
+        self.changed = False  # something was sent that may have had an effect
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = UNSET,
+        data: Mapping[str, Any] | None = None,
+        content: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        ok: Collection[int] | Literal["all"] = (),
+        conditional: bool = False,
+        max_bytes: int | None = None,
+    ) -> Reply:
+        """Send a request and return its answer; raises a `ConnectorError` for every other status and for none."""
+        if "://" not in url:
+            url = self._joined(url)
+        if params:
+            url = _with_query(url, params)
+        sent, body = _body(json, data, content)
+        if conditional:
+            sent.update(self._conditions(url))
+        if headers:
+            _override(sent, headers)
+        response = await self._send(method, url, sent, body, max_bytes)
+        status = response.status_code
+        if 200 <= status < 300:
+            if conditional:
+                self._remember(url, response)
+        elif not (ok == "all" or status in ok or (conditional and status == 304)):
+            raise error_of(response, method, urlsplit(url).hostname or "", self._clock.now_ms() / 1000)
+        return Reply(method, response)
+
+    async def get(self, url: str, **options: Any) -> Reply:
+        """Send a GET request."""
+        return await self.request("GET", url, **options)
+
+    async def post(self, url: str, **options: Any) -> Reply:
+        """Send a POST request."""
+        return await self.request("POST", url, **options)
+
+    async def put(self, url: str, **options: Any) -> Reply:
+        """Send a PUT request."""
+        return await self.request("PUT", url, **options)
+
+    async def patch(self, url: str, **options: Any) -> Reply:
+        """Send a PATCH request."""
+        return await self.request("PATCH", url, **options)
+
+    async def delete(self, url: str, **options: Any) -> Reply:
+        """Send a DELETE request."""
+        return await self.request("DELETE", url, **options)
+
+    async def pages(
+        self,
+        url: str,
+        *,
+        style: Style = "link",
+        items: str = "",
+        param: str = "",
+        cursor: str = "next",
+        size: int = 100,
+        at_most: int = 10,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """Yield the items of all pages, at most `at_most` pages."""
+        habit = Paging(style, param, cursor, size)
+        params = dict(options.pop("params", None) or {})
+        for number in range(at_most):
+            answer = await self.get(url, params=params, **options)
+            body = answer.json()
+            found = at(body, items) or []
+            for item in found:
+                yield item
+            following = habit.following(answer, body, number, len(found))
+            if following is None:
+                return
+            if isinstance(following, str):
+                url, params = following, {}
+            else:
+                params |= following
+
+    async def _send(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None, max_bytes: int | None
+    ) -> httpx2.Response:
+        safe = method in SAFE_METHODS
+        left_s = self._deadline_s - self._clock.monotonic_s()
+        if left_s <= 0:
+            raise Transient("the time of this attempt was over before the request was sent")
+        self.used = True
+        self.changed = self.changed or not safe
+        more: dict[str, Any] = {} if max_bytes is None else {"max_bytes": max_bytes}
+        try:
+            return await self._egress.request(
+                method,
+                url,
+                headers=headers,
+                content=body,
+                timeout_s=left_s,
+                literal_hosts=self._literal,
+                credentials=self._route.credentials,
+                **more,
+            )
+        except Uncertain as error:
+            if safe:
+                raise Transient(str(error)) from error
+            raise
+
+    def _joined(self, path: str) -> str:
+        base = self._route.base
+        if not base:
+            raise Permanent(f"{path[:100]!r} is not an address that begins with http:// or https://")
+        return base + path if path[:1] in ("/", "?") else f"{base}/{path}"
+
+    def _conditions(self, url: str) -> dict[str, str]:
+        known = self._cursor.get(CONDITIONAL, {}).get(url)
+        if not known:
+            return {}
+        return {name: value for name, value in zip(("If-None-Match", "If-Modified-Since"), known, strict=True) if value}
+
+    def _remember(self, url: str, response: httpx2.Response) -> None:
+        """Keep what an answer said of its state in the cursor, which is written with the events of the poll."""
+        said = [response.headers.get("etag", ""), response.headers.get("last-modified", "")]
+        kept = {key: value for key, value in self._cursor.get(CONDITIONAL, {}).items() if key != url}
+        if any(said):
+            kept[url] = said
+        while len(kept) > CONDITIONAL_MAX:
+            del kept[next(iter(kept))]
+        if kept or CONDITIONAL in self._cursor:
+            self._cursor[CONDITIONAL] = kept
+
+
+def _body(
+    json: Any, data: Mapping[str, Any] | None, content: bytes | str | None
+) -> tuple[dict[str, str], bytes | None]:
+    """Return the headers and bytes of a body; none for a request without one."""
+    if json is not UNSET:
+        return {"Content-Type": JSON_TYPE}, _ENCODER.encode(json)
+    if data is not None:
+        return {"Content-Type": FORM_TYPE}, urlencode(_given(data), doseq=True).encode()
+    if isinstance(content, str):
+        return {"Content-Type": TEXT_TYPE}, content.encode()
+    return {}, content
+
+
+def _with_query(url: str, params: Mapping[str, Any]) -> str:
+    whole, mark, fragment = url.partition("#")
+    query = urlencode(_given(params), doseq=True)
+    if not query:
+        return url
+    return f"{whole}{'&' if '?' in whole else '?'}{query}{mark}{fragment}"
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are there, as a form or query writes them."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _override(sent: dict[str, str], headers: Mapping[str, str]) -> None:
+    """Put a connector's own headers over what is sent otherwise, whatever the case of their names."""
+    given = {name.lower() for name in headers}
+    for name in [name for name in sent if name.lower() in given]:
+        del sent[name]
+    sent.update(headers)
