@@ -39,6 +39,7 @@ from areabox.database.sqlite import SqliteBackend
 from areabox.deployment.housekeeping import Ended, Housekeeping, Space, Sweep
 from areabox.deployment.local import Asgi
 from areabox.deployment.settings import Settings
+from areabox.errors import NotFoundError
 from areabox.gateway.parts import Parts, Probe, Site
 from areabox.monitoring import logs
 from areabox.monitoring.loops import Bell, run_loop
@@ -89,11 +90,11 @@ class App:
         self.catalogue = Catalogue.discover(settings.data_dir)
         self.outbox = Outbox(backend, clock)
         self.egress = Egress(clock, allow=settings.egress_allow, limits_off=not settings.rate_limits)
-        self.connections = Connections(backend, clock, self.catalogue, self.vault)
+        self._build_users()
+        self.connections = Connections(backend, clock, self.catalogue, self.vault, trusts=self._trusts)
         self.house = House(backend, clock, self.outbox.message)
         self.services = Services(clock, self.catalogue, self.connections, self.egress, house=self.house)
         self.connections.tester = self.services.label
-        self._build_users()
         self._build_engine()
         self._build_actions()
         self.areas = Areas(
@@ -181,6 +182,13 @@ class App:
         self.poller.changed()
         self.listener.changed()
         await self.hooks.changed()
+
+    async def _trusts(self, owner: str) -> bool:
+        """Tell whether what an account types may be an address of the local network."""
+        try:
+            return (await self.accounts.get(owner)).role in ("owner", "admin")
+        except NotFoundError:
+            return False
 
     async def _connection_changed(self, connection: str, state: str) -> None:
         if state == "ok":
@@ -322,12 +330,11 @@ class App:
 async def open_app(settings: Settings, *, role: Role, clock: Clock | None = None) -> AsyncIterator[App]:
     """Open all parts on a data directory; raises ConfigurationError if it cannot be used."""
     app = App(settings, clock or SystemClock())
-    if role == "serve":
-        logs.setup(format=settings.log_format, level=settings.log_level)
     await app.backend.open()
     try:
         await app.build()
         if role == "serve":
+            logs.setup(format=settings.log_format, level=settings.log_level, scrub=app.connections.scrubber.text)
             await app.start()
         yield app
         await app.close()

@@ -12,7 +12,9 @@ import time
 from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, in lower case
-_ID_LENGTH = 26
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]  # ten bits each
+_SHIFTS = range(120, -1, -10)
+_POOL_BYTES = 4_000
 
 
 class Clock(Protocol):
@@ -44,6 +46,7 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._last = 0
+        self._pool, self._used = b"", 0
 
     def now_ms(self) -> int:
         """Return wall time in UTC milliseconds since 1970."""
@@ -55,7 +58,11 @@ class SystemClock:
 
     def new_id(self) -> str:
         """Return a ULID (48 bits of milliseconds, 80 random bits), later than any this clock gave before."""
-        value = (self.now_ms() << 80) | secrets.randbits(80)
+        if self._used == len(self._pool):
+            self._pool, self._used = secrets.token_bytes(_POOL_BYTES), 0
+        chance = self._pool[self._used : self._used + 10]
+        self._used += 10
+        value = (self.now_ms() << 80) | int.from_bytes(chance, "big")
         self._last = value if value > self._last else self._last + 1
         return encode_id(self._last)
 
@@ -70,4 +77,4 @@ class SystemClock:
 
 def encode_id(value: int) -> str:
     """Return 128 bits as 26 sortable characters."""
-    return "".join(_ALPHABET[(value >> shift) & 31] for shift in range((_ID_LENGTH - 1) * 5, -1, -5))
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in _SHIFTS])

@@ -126,12 +126,10 @@ def test_every_operation_stands_in_the_documents():
 
 
 def test_links_between_documents_lead_somewhere():
-    broken = []
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if not (page.parent / target).exists():
-                broken.append(f"{_name(page)}: {target}")
-    assert broken == []
+    link = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    links = [(page, target) for page in pages for target in link.findall(page.read_text(encoding="utf-8"))]
+    assert [f"{_name(page)}: {target}" for page, target in links if not (page.parent / target).exists()] == []
 
 
 def test_the_decisions_are_numbered_without_gaps():

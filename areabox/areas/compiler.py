@@ -54,6 +54,7 @@ class Compiler:
         self.steps: dict[str, None] = {}
         self.bound: set[str] = set()
         self.weight = 0
+        self.blocks = 0  # how deep in statements it is
         self._depth = 0
 
     def compile(self, node: jinja.Node, *, lenient: bool = False) -> Closure:

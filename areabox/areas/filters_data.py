@@ -26,17 +26,18 @@ _LONGEST_PATTERN = 1_000
 _LONGEST_REPEATED = 50_000  # a repeated group costs 160 bytes for every character that it takes
 _REPEATED = re.compile(r"\)[*+?{]|\\X")
 _RECURSIVE = re.compile(r"\(\?(R|[+-]?\d|&|P>|\(DEFINE)")
-_LONGEST_MARKDOWN = 65_536
+_LONGEST_MARKDOWN, _MOST_BRACKETS = 12_000, 1_500  # up to 7 µs for each character, and 15 for each [
 _HASHES = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b")
 
 
 def to_json(value: Any, budget: Budget, indent: Any = None) -> str:
     """Return the value as JSON text."""
+    before = budget.steps
     ready = plain(value, budget, budget.room)
     if indent is None:
         made = json.dumps(ready, ensure_ascii=False, separators=(",", ":"))
     else:
-        budget.take(10_000)
+        budget.take(2 * (before - budget.steps))  # this way of writing is slower
         made = json.dumps(ready, ensure_ascii=False, indent=whole(indent, 0, 8))
     budget.take(len(made) >> 5)
     return budget.made(made)
@@ -166,8 +167,10 @@ def markdown(value: Any, budget: Budget) -> str:
 
     found = read(value, budget)
     if len(found) > _LONGEST_MARKDOWN:
-        raise EvaluationError(f"the text is longer than {_LONGEST_MARKDOWN:,} characters")
-    budget.take(2 * len(found))
+        raise EvaluationError(f"the text is longer than {_LONGEST_MARKDOWN:,} characters; truncate it")
+    if found.count("[") > _MOST_BRACKETS:
+        raise EvaluationError(f"the text has more than {_MOST_BRACKETS:,} brackets")
+    budget.take(6 * len(found))
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
     return budget.made(parser.render(found))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from areabox.areas.budget import Budget, EvaluationError, Undefined
+from areabox.areas.moments import Moment
 from areabox.areas.operators import add, pick
 from areabox.areas.values import bounded, describe, number, ordered, sequence, text, whole
 
@@ -97,14 +98,20 @@ def sort(value: Any, budget: Budget, reverse: Any = False, case_sensitive: Any =
 
 
 def _sorted(items: list[Any], key: Getter, budget: Budget, backwards: bool = False) -> list[Any]:  # noqa: FBT001
-    keys = [key(item) for item in items]
-    for found in keys:  # like with like, or there is no order
-        budget.scan(found) if isinstance(found, str) else None
-        ordered(keys[0], found, budget)
-    if any(isinstance(found, (list, tuple)) for found in keys):
-        raise EvaluationError("lists are not sorted; give an attribute")
+    given = [key(item) for item in items]
+    like = next((found for found in given if isinstance(found, Moment)), given[0] if given else None)
+    keys = [_rank(like, found, budget) for found in given]
     order = sorted(range(len(items)), key=keys.__getitem__, reverse=backwards)
     return [items[index] for index in order]
+
+
+def _rank(like: Any, found: Any, budget: Budget) -> Any:
+    """Return what Python sorts by: like with like, or there is no order."""
+    if isinstance(found, (list, tuple)):
+        raise EvaluationError("lists are not sorted; give an attribute")
+    if isinstance(found, str):
+        budget.scan(found)
+    return ordered(like, found, budget)[1]
 
 
 def unique(value: Any, budget: Budget, case_sensitive: Any = False, attribute: Any = None) -> list[Any]:

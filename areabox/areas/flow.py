@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 CRASHES_MAX = 3
 TRIES = 5  # how often an advance is planned again when another was faster
+_HELD = ("connection:", "resolve:")
 _WAITS = frozenset({"wait", "wait_for", "ask", "collect", "call"})
 
 
@@ -114,6 +115,8 @@ class Flow:
 
     async def _go_on(self, unit: Unit, run: RunState, job: Job, outcome: Outcome, now: int) -> bool:
         deadline = run.deadline + (now - job.since if job.kind in _WAITS else 0)
+        if isinstance(outcome, ends.Admitted):
+            deadline = now + run.outline.program.timeout_ms
         change = self._planned(run, job, outcome, now)
         also = getattr(outcome, "also", None)
         if also is not None:
@@ -236,10 +239,14 @@ class Flow:
             unit = Unit()
             queue.wake(unit, job, input)
             store.touch(unit, job.run, "queued" if job.kind == "admit" else "running")
+            held_ms = self._clock.now_ms() - job.since if (job.wait_key or "").startswith(_HELD) else 0
+            if held_ms:
+                store.push_back(unit, job.run, held_ms)
             self._registry.forget(job)
             woken = await self._backend.commit(unit)
             run = self._live.peek(job.run)
             if woken and run is not None:
+                run.deadline += held_ms
                 run.jobs[job.id] = replace(job, state="ready", input=job.input if input is None else input)
                 run.state = "running"
             return woken

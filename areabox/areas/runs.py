@@ -23,8 +23,8 @@ from areabox.users.policy import Actor
 WAIT_MAX_S = 60.0
 LIMIT_MAX = 200
 _LIST = """
-select r.id, r.area, r.version, r.state, r.reason, r.started, r.ended, r.dry, a.slug
-  from run r join area a on a.id = r.area
+select r.id, r.area, r.version, r.state, r.reason, r.started, r.ended, r.dry, coalesce(a.slug, r.area) as slug
+  from run r left join area a on a.id = r.area
  where r.owner = ? and r.id < ? and (? = '' or r.area = ?) and (? = '' or r.state = ?)
  order by r.id desc limit ?
 """

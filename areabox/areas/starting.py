@@ -134,6 +134,8 @@ class Starting:
 
     def _first(self, run: RunState, now: int) -> Change:
         program = run.outline.program
+        if program.test is None and program.key is None and program.mode == "parallel" and program.at_most is None:
+            return plan.start(run, now, MOVES_AT_START)
         try:
             names = base_names(run, now)
             if program.test is not None and not program.test.evaluate(names):

@@ -65,7 +65,7 @@ class RunState:
     """A live run: loaded from its rows, kept while it has work, and changed only by what was committed."""
 
     __slots__ = (
-        "area", "deadline", "depth", "dry", "event", "id", "jobs", "key", "layers", "memo", "outline", "owner",
+        "area", "deadline", "depth", "dry", "event", "facts", "id", "jobs", "key", "layers", "memo", "outline", "owner",
         "parent_job", "parent_run", "results", "scopes", "seq", "slug", "started", "state", "trigger", "url", "vars",
         "version", "zone",
     )  # fmt: skip
@@ -96,6 +96,7 @@ class RunState:
         self.started, self.deadline = started, started + outline.program.timeout_ms
         self.key, self.dry, self.depth, self.state, self.seq = key, dry, depth, state, 0
         self.parent_run, self.parent_job, self.zone = parent_run, parent_job, zone
+        self.facts = {"id": id, "url": url, "started": instant(started)}
         self.vars: dict[str, Any] = {}
         self.results: dict[str, Any] = {}
         self.scopes: dict[str, Scope] = {}

@@ -15,6 +15,7 @@ from areabox.areas.budget import Budget, EvaluationError
 from areabox.areas.compiler import Closure, Compiler, fail
 from areabox.areas.values import Namespace, sequence, text, truth
 
+MAX_BLOCKS = 20
 Scope = dict[str, Any]
 Writer = Callable[[str], None]
 Statement = Callable[[Scope, Budget, Writer], None]
@@ -33,9 +34,13 @@ class _Loop(NamedTuple):
 def block(compiler: Compiler, nodes: list[jinja.Node]) -> list[Statement]:
     """Return the statements of a body."""
     made: list[Statement] = []
+    compiler.blocks += 1
+    if compiler.blocks > MAX_BLOCKS and nodes:
+        fail(nodes[0], f"{{% %}} is nested more than {MAX_BLOCKS} deep")
     for node in nodes:
         compiler.weight += 1
         made.extend(_statement(compiler, node))
+    compiler.blocks -= 1
     return made
 
 

@@ -78,6 +78,11 @@ def touch(unit: Unit, run_id: str, state: str) -> None:
     unit.do("update run set state = ? where id = ? and ended is null", state, run_id)
 
 
+def push_back(unit: Unit, run_id: str, ms: int) -> None:
+    """Move the end of a run's timeout, since it could not go on for so long."""
+    unit.do("update run set deadline = deadline + ? where id = ? and ended is null", ms, run_id)
+
+
 def write_step(unit: Unit, run_id: str, row: StepRow) -> None:
     """Add one attempt to the journal."""
     unit.do(

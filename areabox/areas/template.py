@@ -26,7 +26,9 @@ __all__ = ["EvaluationError", "Expression", "Moment", "TemplateError", "Value", 
 
 MAX_SOURCE = 65_536
 MAX_EXPRESSION = 8_192
+MAX_CODE = 16_384
 Names = Mapping[str, Any]
+_CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 _UNKNOWN_ESCAPE = re.compile(r"\\([\\'\"nrtxuUN\n])|\\")
 
 
@@ -210,6 +212,8 @@ def _array(source: list[Any], items: list[Closure | None]) -> Closure:
 def _text(source: str, compiler: Compiler) -> Closure:
     if len(source) > MAX_SOURCE:
         raise TemplateError(f"a text with {{{{ }}}} has at most {MAX_SOURCE:,} characters")
+    if sum(map(len, _CODE.findall(source))) > MAX_CODE:
+        raise TemplateError(f"there are more than {MAX_CODE:,} characters inside {{{{ }}}} and {{% %}}")
     body = _parser.parse(source).body
     outputs = [node for part in body for node in (part.nodes if isinstance(part, jinja.Output) else (None,))]
     if len(outputs) == 1 and outputs[0] is not None and source.startswith("{{") and source.endswith("}}"):
@@ -274,7 +278,7 @@ def _parse_expression(source: str) -> jinja.Expr:
 
 
 _SAYINGS = {
-    r"(?s)unexpected end of template.*needs to be closed is '(\w+)'.*": r"{% \1 %} is not closed: {% end\1 %} is missing",
+    r"(?s)unexpected end of template.*to be closed is '(\w+)'.*": r"{% \1 %} is not closed: {% end\1 %} is missing",
     r"(?s)unexpected end of template, expected '(.*)'\.": r"it ends where \1 belongs",
     r"unexpected 'end of (template|print statement)'": "it ends too early",
     r"expected token 'end of print statement', got '(.*)'": r"}} belongs before '\1'",

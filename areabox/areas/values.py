@@ -151,6 +151,7 @@ def plain(value: Any, budget: Budget, pay: Callable[[int], None] | None = None, 
     if kind is float:
         return bounded(value)
     if kind is list or kind is tuple:
+        budget.take(len(value) >> 2)
         items = [plain(item, budget, pay, depth + 1) for item in value]
         return value if kind is list and all(map(operator.is_, items, value)) else items
     if kind is Moment:
@@ -163,7 +164,7 @@ def plain(value: Any, budget: Budget, pay: Callable[[int], None] | None = None, 
 
 
 def _plain_dict(value: Mapping[Any, Any], budget: Budget, pay: Callable[[int], None], depth: int) -> Any:
-    budget.take(len(value) >> 3)
+    budget.take(len(value) >> 2)
     items = {}
     for key in value:
         name = key if key.__class__ is str else text(key, budget)

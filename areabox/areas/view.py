@@ -100,7 +100,7 @@ def base_names(run: RunState, now: int) -> dict[str, Any]:
         "trigger": run.trigger,
         "steps": {},
         "vars": {},
-        "run": {"id": run.id, "url": run.url, "started": instant(run.started)},
+        "run": run.facts,
         "area": {"id": run.slug, "name": run.outline.program.name},
         "now": Moment(now, run.zone),
     }

@@ -49,6 +49,10 @@ class OperationView(Protocol):
         """Return what is wrong with literal parameters; pointers begin at the parameters."""
         ...
 
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the parameters."""
+        ...
+
 
 class CatalogueView(Protocol):
     """The operations that there are."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from areabox.cli import output
 from areabox.cli.call import Call, paging, query, read_json, remote, yes_option
 from areabox.cli.client import Api
-from areabox.cli.outcome import print_run, wait_for
+from areabox.cli.outcome import print_run, run_and_wait
 
 TEST_WAIT_S = 30
 
@@ -87,14 +85,13 @@ async def run(call: Call, api: Api, name: str, trigger: str, wait: str | None, *
     """
     body = {"trigger": read_json(trigger, "--trigger"), "dry": dry}
     wait_s = _seconds(wait)
-    answer = await api.send("POST", "areas", name, "runs", body=body, params=query(wait=wait_s), timeout_s=wait_s)
-    if not wait_s:
-        call.done(answer, "")
-        if not call.json:
-            click.echo(answer["id"])
+    if wait_s:
+        print_run(call, await run_and_wait(api, name, body, wait_s))
         return
-    answer = await wait_for(api, answer, wait_s)
-    print_run(call, answer)
+    answer = await api.post("areas", name, "runs", body=body)
+    call.done(answer, "" if api.daemon else "it begins when a daemon runs")
+    if not call.json:
+        click.echo(answer["id"])
 
 
 @area.command()
@@ -104,10 +101,7 @@ async def run(call: Call, api: Api, name: str, trigger: str, wait: str | None, *
 async def test(call: Call, api: Api, name: str, trigger: str) -> None:
     """Try an area without calling anything outside, and show what each step would do."""
     body = {"trigger": read_json(trigger, "--trigger"), "dry": True}
-    answer: dict[str, Any] = await api.send(
-        "POST", "areas", name, "runs", body=body, params={"wait": TEST_WAIT_S}, timeout_s=TEST_WAIT_S
-    )
-    print_run(call, answer)
+    print_run(call, await run_and_wait(api, name, body, TEST_WAIT_S))
 
 
 @area.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ def backup(call: Call, file: Path, *, overwrite: bool, ask: bool, passphrase_std
     from areabox.deployment import copies
 
     phrase = _passphrase(call.settings, ask=ask, stdin=passphrase_stdin, twice=True)
-    summary = asyncio.run(copies.backup(call.settings, file.absolute(), passphrase=phrase, overwrite=overwrite))
+    summary = copies.backup(call.settings, file.absolute(), passphrase=phrase, overwrite=overwrite)
     _print(call, summary, f"written to {file}")
     if not phrase:
         call.say("the secrets in it need the key file as well; --passphrase puts the key into the backup")
@@ -59,8 +58,8 @@ def restore(
     if overwrite and not check_only and settings.database_path.exists():
         call.confirm(f"Replace the database in {settings.data_dir}?", yes=yes)
     phrase = _passphrase(settings, ask=ask, stdin=passphrase_stdin)
-    summary = asyncio.run(
-        copies.restore(settings, file.absolute(), passphrase=phrase, check_only=check_only, overwrite=overwrite)
+    summary = copies.restore(
+        settings, file.absolute(), passphrase=phrase, check_only=check_only, overwrite=overwrite
     )
     _print(call, summary, "can be restored" if check_only else f"restored into {settings.data_dir}, and paused")
 

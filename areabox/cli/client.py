@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 from urllib.parse import quote
 
@@ -48,9 +48,20 @@ class UnreachableError(AreaboxError):
 class Api:
     """The HTTP API, with JSON in, JSON out, and its refusals as errors of areabox."""
 
-    def __init__(self, http: httpx2.AsyncClient, *, daemon: bool) -> None:
-        self._http = http
-        self.daemon = daemon  # False: this process, so nothing runs after the command has ended
+    def __init__(self, http: httpx2.AsyncClient, work: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        self._http, self._work = http, work
+        self.daemon = work is None  # else this process, so that nothing runs after the command has ended
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Do the jobs that the command makes, as long as it waits for them, where no daemon does."""
+        task = asyncio.create_task(self._work()) if self._work else None
+        try:
+            yield
+        finally:
+            if task:
+                task.cancel()
+                await asyncio.wait([task])
 
     async def get(self, *path: str, **params: Any) -> Any:
         """Read one thing or a page."""
@@ -150,11 +161,11 @@ async def open_api(settings: Settings, *, acting_as: str | None = None) -> Async
         if settings.token:
             headers["Authorization"] = f"Bearer {settings.token}"
         async with _client(settings.url, headers, httpx2.AsyncHTTPTransport()) as http:
-            yield Api(http, daemon=True)
+            yield Api(http)
     elif await _daemon_runs(settings):
         socket = httpx2.AsyncHTTPTransport(uds=str(unix_path(settings.data_dir)))
         async with _client("http://localhost", headers, socket) as http:
-            yield Api(http, daemon=True)
+            yield Api(http)
     else:
         from areabox.app import open_app
 
@@ -162,7 +173,7 @@ async def open_api(settings: Settings, *, acting_as: str | None = None) -> Async
             open_app(settings, role="cli") as app,
             _client("http://localhost", headers, httpx2.ASGITransport(app=local(app.asgi))) as http,
         ):
-            yield Api(http, daemon=False)
+            yield Api(http, lambda: app.worker.run(slots=settings.slots))
 
 
 def _client(url: str, headers: dict[str, str], transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:

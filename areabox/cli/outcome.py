@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -11,17 +12,23 @@ from areabox.cli import output
 from areabox.cli.call import ATTENTION, Call, StoppedError
 from areabox.cli.client import Api
 
-WAIT_MAX_S = 60.0  # of one request
+REQUEST_WAIT_MAX_S = 60.0  # how long the API waits
+LOOK_EVERY_S = 2.0
 COLOURS = {"done": "green", "failed": "red", "uncertain": "magenta", "held": "yellow", "waiting": "cyan"}
 _CODES = {"done": 0, "skipped": 0, "collected": 0, "failed": 1, "cancelled": 1}
 
 
-async def wait_for(api: Api, run: dict[str, Any], wait_s: float) -> dict[str, Any]:
-    """Return the run as it is when it has ended, or when the time is over."""
+async def run_and_wait(api: Api, area: str, body: dict[str, Any], wait_s: float) -> dict[str, Any]:
+    """Start a run and return it as it is when it has ended, or when the time is over."""
     until = time.monotonic() + wait_s
-    while not run.get("ended") and (left := until - time.monotonic()) > 0:
-        pause_s = min(left, WAIT_MAX_S)
-        run = await api.send("GET", "runs", run["id"], params={"wait": pause_s}, timeout_s=pause_s)
+    first_s = min(wait_s, REQUEST_WAIT_MAX_S)
+    async with api.working():
+        run: dict[str, Any] = await api.send(
+            "POST", "areas", area, "runs", body=body, params={"wait": first_s}, timeout_s=first_s
+        )
+        while not run.get("ended") and (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, LOOK_EVERY_S))
+            run = await api.get("runs", run["id"])
     return run
 
 

@@ -103,7 +103,7 @@ async def tail(call: Call, api: Api, area: str | None) -> None:
     """Follow runs as they change, until interrupted."""
     if not api.daemon:
         raise StoppedError(1, "no daemon runs on this data directory, so there is nothing to follow")
-    async for line in api.lines("stream"):
+    async for line in api.lines("stream?topics=run"):
         if not line.startswith("data:"):
             continue
         change = json.loads(line.removeprefix("data:"))

@@ -64,17 +64,23 @@ def _print_operation(kind: str, operation: dict[str, Any]) -> None:
 @here
 def check(call: Call, name: str | None) -> None:
     """Check connectors, your own in `<data-dir>/connectors` included, against the rules for connectors."""
-    from areabox.services import kit
-    from areabox.services.catalogue import Catalogue
-
-    catalogue = Catalogue.discover(call.settings.data_dir)
-    found = kit.check_all(catalogue, name)
-    rows = [{"service": one, "problems": [str(problem) for problem in problems]} for one, problems in found]
+    rows = _checked(call, name)
     if call.json:
         output.print_json(rows)
     for row in [] if call.json else rows:
-        click.echo(f"{row['service']}: {'ok' if not row['problems'] else ''}")
+        click.echo(f"{row['service']}: {'ok' if not row['problems'] else ''}".rstrip())
         for problem in row["problems"]:
             click.echo(f"  {problem}")
     if any(row["problems"] for row in rows):
         raise StoppedError(1)
+
+
+def _checked(call: Call, name: str | None) -> list[dict[str, Any]]:
+    from areabox.services import kit
+    from areabox.services.catalogue import Catalogue
+
+    catalogue = Catalogue.discover(call.settings.data_dir)
+    wanted = [catalogue.service(name)] if name else catalogue.services()
+    rows = [{"service": one.id, "problems": [str(problem) for problem in kit.check(one.connector)]} for one in wanted]
+    broken = [{"service": error.source, "problems": [error.message]} for error in catalogue.errors()]
+    return rows if name else rows + broken

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
+from weakref import WeakSet
 
 from areabox.database import Message
 
@@ -12,12 +13,13 @@ BACKLOG = 1_000
 
 
 class Watch(AsyncIterator[Message]):
-    """The messages of some topics from the moment this was made."""
+    """The messages of some topics from the moment this was made; it ends by being closed or forgotten."""
 
-    def __init__(self, bus: Bus, topics: tuple[str, ...]) -> None:
+    def __init__(self, bus: Bus, topics: Iterable[str], backlog: int) -> None:
         self._bus, self._topics = bus, frozenset(topics)
-        self._backlog: deque[Message] = deque(maxlen=BACKLOG)
+        self._backlog: deque[Message] = deque(maxlen=backlog)
         self._ready = asyncio.Event()
+        self._closed = False
 
     def put(self, message: Message) -> None:
         """Take a message in, if it is of a topic that is watched; no topics means all."""
@@ -27,26 +29,36 @@ class Watch(AsyncIterator[Message]):
 
     async def __anext__(self) -> Message:
         while not self._backlog:
+            if self._closed:
+                raise StopAsyncIteration
             self._ready.clear()
             await self._ready.wait()
         return self._backlog.popleft()
 
     async def aclose(self) -> None:
-        """Watch no more."""
+        """Watch no more; whoever waits for the next message is told that there is none."""
+        self._closed = True
         self._bus.drop(self)
+        self._ready.set()
 
 
 class Bus:
     """All watchers of one process."""
 
-    def __init__(self) -> None:
-        self._watches: set[Watch] = set()
+    def __init__(self, backlog: int = BACKLOG) -> None:
+        self._watches: WeakSet[Watch] = WeakSet()
+        self._backlog = backlog
 
     def watch(self, *topics: str) -> Watch:
         """Watch topics from now on."""
-        watch = Watch(self, topics)
+        watch = Watch(self, topics, self._backlog)
         self._watches.add(watch)
         return watch
+
+    @property
+    def watched(self) -> bool:
+        """Return whether anybody would be told."""
+        return bool(self._watches)
 
     def drop(self, watch: Watch) -> None:
         """Forget a watcher."""
@@ -54,7 +66,9 @@ class Bus:
 
     def tell(self, messages: Iterable[Message]) -> None:
         """Hand messages to whoever watches."""
-        if self._watches:
-            for message in messages:
-                for watch in tuple(self._watches):
-                    watch.put(message)
+        if not self._watches:  # most of the time nobody looks
+            return
+        watches = tuple(self._watches)
+        for message in messages:
+            for watch in watches:
+                watch.put(message)

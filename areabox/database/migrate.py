@@ -6,16 +6,22 @@ newer one made is named.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
+import logging
 import re
 import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
+from areabox.database.disk import publish
+from areabox.database.files import connect_reading
 from areabox.errors import ConfigurationError
 from areabox.resources import directory
 
+log = logging.getLogger(__name__)
+
+COPIES_KEPT = 3
 _TABLE = """
 create table if not exists migration (
   number bigint primary key,
@@ -41,10 +47,13 @@ class Migration(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Which migrations a file has, and which it lacks."""
+    """Which migrations a file has, which it lacks, and which of its own have another text by now."""
 
     applied: list[str]
     pending: list[str]
+    changed: list[str]
+    number: int
+    """The newest that the file has; 0: it is empty."""
 
 
 def known(dialect: str = "sqlite") -> list[Migration]:
@@ -57,64 +66,103 @@ def known(dialect: str = "sqlite") -> list[Migration]:
     return found
 
 
-def migrate(connection: sqlite3.Connection, path: Path, now_ms: int, steps: list[Migration] | None = None) -> int:
-    """Bring a file up to date and return how many migrations that took; raises ConfigurationError for a newer one."""
-    steps = known() if steps is None else steps
-    applied = _applied(connection)
-    newest = steps[-1].number if steps else 0
-    if applied and max(applied) > newest:
-        raise ConfigurationError(_newer(path, max(applied), newest))
-    pending = [step for step in steps if step.number not in applied]
-    if pending and applied:
-        copy_aside(connection, path, pending[0].number)
-    for step in pending:
-        _apply(connection, step, now_ms)
-    return len(pending)
+def status(path: Path, steps: list[Migration] | None = None) -> Status:
+    """Return what a file has and lacks, without touching it; raises ConfigurationError."""
+    if not path.exists():
+        raise ConfigurationError(f"there is no database at {path}")
+    with contextlib.closing(connect_reading(path)) as connection:
+        return compare(applied(connection, path), known() if steps is None else steps)
 
 
-def status(connection: sqlite3.Connection) -> Status:
-    """Return what a file has and lacks."""
-    applied = _applied(connection)
-    steps = known()
+def compare(has: dict[int, Migration], steps: list[Migration]) -> Status:
+    """Return what a file that `has` some migrations lacks of `steps`."""
     return Status(
-        [f"{number:04} {name}" for number, name in sorted(applied.items())],
-        [f"{step.number:04} {step.name}" for step in steps if step.number not in applied],
+        [_title(step) for step in has.values()],
+        [_title(step) for step in steps if step.number not in has],
+        [_title(step) for step in steps if step.number in has and has[step.number].sql != step.hash],
+        max(has, default=0),
     )
 
 
-def _applied(connection: sqlite3.Connection) -> dict[int, str]:
-    if not connection.execute("select 1 from sqlite_master where name = 'migration'").fetchone():
-        if connection.execute("select 1 from sqlite_master limit 1").fetchone():
-            raise ConfigurationError("the database file holds something else than areabox: it has no table `migration`")
-        return {}
-    return dict(connection.execute("select number, name from migration").fetchall())
+def migrate(connection: sqlite3.Connection, path: Path, now_ms: int, steps: list[Migration] | None = None) -> int:
+    """Bring a file up to date and return how many migrations that took; raises ConfigurationError for a newer one."""
+    steps = known() if steps is None else steps
+    has = applied(connection, path)
+    check_not_newer(path, has, steps)
+    for name in compare(has, steps).changed:
+        log.warning("migration %s has another text than the one that made this database", name)
+    pending = [step for step in steps if step.number not in has]
+    if pending and has:
+        copy_aside(connection, path, pending[0].number)
+    if pending:
+        connection.execute("pragma foreign_keys = off")  # a table that is made anew would take its children along
+        try:
+            for step in pending:
+                apply(connection, step, now_ms)
+        finally:
+            connection.execute("pragma foreign_keys = on")
+    return len(pending)
 
 
-def _apply(connection: sqlite3.Connection, step: Migration, now_ms: int) -> None:
+def applied(connection: sqlite3.Connection, path: Path) -> dict[int, Migration]:
+    """Return the migrations that a file has, their hash in the place of their text; raises ConfigurationError."""
+    try:
+        tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+        if "migration" not in tables:
+            if tables:
+                raise ConfigurationError(f"{path} is a database, but not one of areabox: it has no table `migration`")
+            return {}
+        rows = connection.execute("select number, name, hash from migration order by number").fetchall()
+    except sqlite3.DatabaseError as error:
+        raise ConfigurationError(f"{path} is no areabox database, or is damaged: {error}") from error
+    return {row[0]: Migration(*row) for row in rows}
+
+
+def check_not_newer(path: Path, has: dict[int, Migration], steps: list[Migration]) -> None:
+    """Refuse a file that a newer areabox wrote, and name the copy that it made; raises ConfigurationError."""
+    newest, knows = max(has, default=0), steps[-1].number if steps else 0
+    if newest <= knows:
+        return
+    copies = _copies(path)
+    copy = next((copy for number, copy in copies if number > knows), None)
+    hint = f"restore {copy}, which it copied aside before" if copy else "use that version, or restore a backup"
+    raise ConfigurationError(f"{path} was written by a newer areabox (schema {newest}, this one knows {knows}): {hint}")
+
+
+def apply(connection: sqlite3.Connection, step: Migration, now_ms: int) -> None:
+    """Take one step, in one transaction with the record of it."""
     connection.execute("begin immediate")
     try:
         connection.execute(_TABLE)
         for statement in statements(step.sql):
             connection.execute(statement)
+        _check_references(connection, step)
         connection.execute(
             "insert into migration (number, name, hash, at) values (?, ?, ?, ?)",
             (step.number, step.name, step.hash, now_ms),
         )
+        connection.execute("commit")
     except BaseException:
-        connection.execute("rollback")
+        if connection.in_transaction:
+            connection.execute("rollback")
         raise
-    connection.execute("commit")
+
+
+def _check_references(connection: sqlite3.Connection, step: Migration) -> None:
+    broken = connection.execute("pragma foreign_key_check").fetchone()
+    if broken is not None:
+        raise ConfigurationError(f"migration {_title(step)} left rows of {broken[0]} without what they refer to")
 
 
 def statements(sql: str) -> list[str]:
-    """Split a script into its statements; SQLite itself says where one is complete."""
+    """Split a script into its statements; SQLite itself says where one is complete, so a line may end only one."""
     found, current = [], ""
     for line in sql.splitlines(keepends=True):
         current += line
         if sqlite3.complete_statement(current):
             found.append(current.strip())
             current = ""
-    if current.strip() and not all(line.strip().startswith("--") for line in current.splitlines() if line.strip()):
+    if any(line.strip() and not line.strip().startswith("--") for line in current.splitlines()):
         found.append(current.strip())
     return found
 
@@ -129,29 +177,29 @@ def copy_aside(connection: sqlite3.Connection, path: Path, number: int) -> Path:
     target = copy_path(path, number)
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
-    copy = sqlite3.connect(partial)
     try:
-        connection.backup(copy)
-    finally:
-        copy.close()
-    partial.chmod(0o600)
-    sync(partial)
-    partial.replace(target)
-    sync(target.parent)
+        partial.touch(mode=0o600)
+        with contextlib.closing(sqlite3.connect(partial)) as copy:
+            connection.backup(copy)
+            copy.execute("pragma journal_mode = delete")  # so that it is one file
+        publish(partial, target)
+    except (OSError, sqlite3.Error) as error:
+        partial.unlink(missing_ok=True)
+        raise ConfigurationError(f"{path} cannot be copied aside before it is migrated: {error}") from error
+    for _, old in _copies(path)[:-COPIES_KEPT]:
+        old.unlink(missing_ok=True)
     return target
 
 
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _copies(path: Path) -> list[tuple[int, Path]]:
+    """Return the copies that were made before migrations, the oldest first, with the number of the migration."""
+    found = []
+    for copy in path.parent.glob(f"{path.name}.before-*"):
+        number = copy.name.rpartition("-")[2]
+        if number.isdecimal():
+            found.append((int(number), copy))
+    return sorted(found)
 
 
-def _newer(path: Path, has: int, knows: int) -> str:
-    copies = sorted(path.parent.glob(f"{path.name}.before-*"))
-    copy = next((c for c in copies if int(c.name.rpartition("-")[2]) == knows + 1), copies[-1] if copies else None)
-    hint = f"restore {copy}, which was copied aside before" if copy else "use that version, or restore a backup"
-    return f"{path} was written by a newer areabox (schema {has}, this one knows {knows}): {hint}"
+def _title(step: Migration) -> str:
+    return f"{step.number:04} {step.name}"

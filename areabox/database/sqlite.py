@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
-
-import aiosqlite
 
 from areabox.clock import Clock
 from areabox.database import Handler, Message, Pointer, QueueStats, Row, Unit
 from areabox.database import migrate as migrations
 from areabox.database.bus import Bus
-from areabox.database.hot import WINDOW, HotQueue
-from areabox.database.space import Space
+from areabox.database.dispatch import Dispatcher, Refill
+from areabox.database.files import connect
+from areabox.database.hot import HotQueue
+from areabox.database.readers import Readers
+from areabox.database.space import Space, check_filesystem, quick_check
 from areabox.database.writer import Call, Writer
+from areabox.errors import AreaboxError, ConfigurationError, StorageFullError
 
 log = logging.getLogger(__name__)
 
-READERS = 2
-WAL_MAX = 16 * 1024 * 1024  # bytes of write-ahead log after which it is copied back into the file
-IDLE_S = 5.0
-PRAGMAS = """
-pragma journal_mode = wal;
-pragma synchronous = full;
-pragma foreign_keys = on;
-pragma trusted_schema = off;
-pragma cell_size_check = on;
-pragma busy_timeout = 10000;
-pragma journal_size_limit = 67108864;
-pragma temp_store = memory;
-pragma mmap_size = 0;
-pragma wal_autocheckpoint = 0;
-pragma cache_size = -8192;
+_USED = """
+select (page_count - freelist_count) * page_size from pragma_page_count, pragma_freelist_count, pragma_page_size
 """
-Refill = Callable[[str, int, int], Awaitable[list[Pointer]]]
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the connection that writes; a new file gets its shape here."""
-    new = not path.exists() or path.stat().st_size == 0
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    connection.row_factory = sqlite3.Row
-    if new:
-        connection.execute("pragma auto_vacuum = incremental")
-    connection.executescript(PRAGMAS)
-    return connection
+IDLE_S = 5.0  # without a write, after which the write-ahead log is copied back …
+IDLE_WAL_BYTES = 1024 * 1024  # … if it is worth it: below that, one copying for many writes spares the disk
+VACUUM_PAGES = 256  # at once, since others wait meanwhile
+VACUUM_BUSY_MS = 250  # how long readers are waited for, so that the file can be cut
 
 
 class SqliteBackend:
@@ -58,161 +37,162 @@ class SqliteBackend:
 
     dialect: Literal["sqlite", "postgres"] = "sqlite"
 
-    def __init__(self, path: Path, clock: Clock, *, reserve_bytes: int = 8 * 1024 * 1024) -> None:
-        self.path, self._clock = path, clock
-        self.space = Space(path, reserve_bytes)
-        self._hot, self._bus = HotQueue(), Bus()
-        self._wake = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._readers: list[aiosqlite.Connection] = []
+    def __init__(
+        self, path: Path, clock: Clock, *,
+        reserve_bytes: int = 8 * 1024 * 1024, on_full: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.path, self._clock, self._on_full = path, clock, on_full
+        self.space = Space(path, reserve_bytes, clock.monotonic_s)
+        self._jobs, self._bus, self._readers = Dispatcher(HotQueue()), Bus(), Readers()
         self._writer: Writer | None = None
-        self._idle: asyncio.Task[None] | None = None
-        self._dirty = False
-        self.refill: Refill | None = None
+        self._care: asyncio.TimerHandle | None = None
+        self._batches_seen = 0
+
+    # --- opening and closing --------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Lock, check and migrate the file, and be ready to write."""
         await asyncio.to_thread(self.space.lock)
         try:
-            connection = await asyncio.to_thread(self._prepare)
+            self._connection = await asyncio.to_thread(self._prepare)
+            try:
+                await self._readers.open(self.path)
+            except BaseException:
+                await self._readers.close()
+                self._connection.close()
+                raise
         except BaseException:
             self.space.unlock()
             raise
-        self._writer = Writer(connection, asyncio.get_running_loop(), self._committed, self.space.release)
-        self._connection = connection
-        uri = f"file:{self.path.absolute().as_posix()}?mode=ro".replace("#", "%23")
-        for _ in range(READERS):
-            reader = await aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=512)
-            reader.row_factory = sqlite3.Row
-            await reader.executescript("pragma query_only = on; pragma busy_timeout = 10000; pragma trusted_schema = off;")
-            self._readers.append(reader)
-        self._turn = itertools.cycle(self._readers)
-        self._idle = asyncio.create_task(self._rest(), name="areabox-checkpoint")
+        self._writer = Writer(
+            self._connection, asyncio.get_running_loop(), committed=self._committed, failed=self._failed
+        )
 
     def _prepare(self) -> sqlite3.Connection:
-        self.space.check()
-        connection = connect(self.path)
+        check_filesystem(self.path.parent)
         try:
-            self.path.chmod(0o600)
-            self.space.quick_check(connection)
-            migrations.migrate(connection, self.path, self._clock.now_ms())
-            self.space.reserve()
-        except BaseException:
-            connection.close()
-            raise
+            connection = connect(self.path)
+            try:
+                quick_check(connection, self.path)
+                migrations.migrate(connection, self.path, self._clock.now_ms())
+                self.space.reserve()
+            except BaseException:
+                connection.close()
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigurationError(f"{self.path} cannot be used: {error}") from error
         return connection
 
     async def close(self) -> None:
         """Write what was accepted, checkpoint and let go."""
         if self._writer is None:
             return
-        if self._idle is not None:
-            self._idle.cancel()
-        for reader in self._readers:
-            await reader.close()
-        self._readers.clear()
-        with contextlib.suppress(Exception):
-            await self._writer.run(lambda c: c.execute("pragma wal_checkpoint(truncate)").fetchall())
-        await self._writer.close()
-        self._connection.close()
-        self._writer = None
+        await self._jobs.close()
+        writer, self._writer = self._writer, None
+        if self._care is not None:
+            self._care.cancel()
+        await writer.close()
+        await self._readers.close()
+        await asyncio.to_thread(self._connection.close)  # the last one out copies the log back
         self.space.unlock()
 
-    # --- reading and writing ----------------------------------------------------------------------------------------------
+    # --- reading and writing --------------------------------------------------------------------------------------
 
     async def read(self, sql: str, *args: Any) -> list[Row]:
         """Run a query on a read-only connection; it sees every commit that was awaited before."""
-        return list(await next(self._turn).execute_fetchall(sql, args))
+        return await self._readers.fetch(sql, args)
 
     async def commit(self, unit: Unit) -> bool:
         """Write a Unit, on disk when this returns True; False: a guard failed and nothing was written."""
-        assert self._writer is not None, "the database is not open"
-        written: bool = await self._writer.submit(unit)
+        writer = self._open_writer()
+        if self.space.full and not self.space.recover():
+            _refuse_growth(statement.sql for statement in unit.statements)
+        written: bool = await writer.submit(unit)
         return written
 
     async def write(self, sql: str, *args: Any) -> list[Row]:
         """Run one statement with `returning` through the same group commit, and return its rows."""
-        assert self._writer is not None, "the database is not open"
-        rows: list[Row] = await self._writer.submit(Call(sql, args))
+        writer = self._open_writer()
+        if self.space.full and not self.space.recover():
+            _refuse_growth([sql])
+        rows: list[Row] = await writer.submit(Call(sql, args))
         return rows
 
+    def _open_writer(self) -> Writer:
+        if self._writer is None:
+            raise AreaboxError("the database is closed")
+        return self._writer
+
     def _committed(self, units: Sequence[Unit]) -> None:
-        self._dirty = True
         for unit in units:
             if unit.pointers:
-                self._hot.offer(unit.pointers)
-                self._wake.set()
+                self._jobs.offer(unit.pointers)
             if unit.messages:
                 self._bus.tell(unit.messages)
+        self.space.stored()
+        if self._care is None:
+            self._care = asyncio.get_running_loop().call_later(IDLE_S, self._look_after)
 
-    async def _rest(self) -> None:
-        """Copy the write-ahead log back when nobody writes, or when it has grown."""
-        while True:
-            await asyncio.sleep(IDLE_S)
-            if self._dirty and self._writer is not None:
-                before = self._writer.batches
-                self._dirty = False
-                if self.space.wal_bytes() > WAL_MAX or before == getattr(self, "_rested", -1):
-                    await self._checkpoint()
-                elif self.space.wal_bytes():
-                    self._dirty = True
-                self._rested = self._writer.batches
-            await asyncio.to_thread(self.space.reserve)
+    def _failed(self, error: AreaboxError) -> None:
+        if isinstance(error, StorageFullError):
+            self.space.release()
+            if self._on_full is not None:
+                self._on_full()
 
-    async def _checkpoint(self) -> None:
-        assert self._writer is not None
-        with contextlib.suppress(Exception):
-            await self._writer.run(lambda c: c.execute("pragma wal_checkpoint(passive)").fetchall())
+    # --- care of the file -----------------------------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        """Copy the log back once nobody writes any more; nothing wakes a process in which nothing was written."""
+        self._care = None
+        if self._writer is None:
+            return
+        if self._writer.batches != self._batches_seen:
+            self._batches_seen = self._writer.batches
+            self._care = asyncio.get_running_loop().call_later(IDLE_S, self._look_after)
+        elif self.space.wal_bytes() >= IDLE_WAL_BYTES:
+            self._writer.run(_checkpoint).add_done_callback(_report)
+
+    async def used_bytes(self) -> int:
+        """Return how much of the file holds something; what was deleted counts no more, though the file is as large."""
+        rows = await self.read(_USED)
+        return int(rows[0][0])
 
     async def shrink(self) -> int:
-        """Give free pages back to the disk; returns the bytes that the file lost."""
-        assert self._writer is not None
+        """Give free pages back to the disk, in small bites; returns the bytes that the file lost."""
         before = self.space.bytes()
-
-        def vacuum(connection: sqlite3.Connection) -> None:
-            connection.execute("pragma incremental_vacuum").fetchall()
-            connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-
-        await self._writer.run(vacuum)
+        while await self._open_writer().run(_vacuum_some):
+            pass
+        await self._open_writer().run(_cut)
         return before - self.space.bytes()
 
-    # --- the hot queue ------------------------------------------------------------------------------------------------------
+    # --- the hot queue --------------------------------------------------------------------------------------------
+
+    @property
+    def refill(self) -> Refill | None:
+        """Return how the ready jobs of an owner are read, oldest first; `reactions` says it."""
+        return self._jobs.refill
+
+    @refill.setter
+    def refill(self, refill: Refill) -> None:
+        self._jobs.refill = refill
 
     def offer(self, pointers: Iterable[Pointer]) -> None:
         """Put jobs that are ready on disk already into the hot queue."""
-        self._hot.offer(pointers)
-        self._wake.set()
+        self._jobs.offer(pointers)
 
     async def consume(self, handler: Handler, *, slots: int) -> None:
         """Hand each pointer to `handler`, at most `slots` at once and fair among owners, until cancelled."""
-        while True:
-            while len(self._tasks) < slots and (pointer := self._hot.take()) is not None:
-                task = asyncio.create_task(self._handle(handler, pointer))
-                self._tasks.add(task)
-            await self._fetch_spilled()
-            self._wake.clear()
-            if not len(self._hot) or len(self._tasks) >= slots:
-                await self._wake.wait()
+        await self._jobs.consume(handler, slots)
 
-    async def _handle(self, handler: Handler, pointer: Pointer) -> None:
-        try:
-            await handler(pointer.job)
-        except Exception:
-            log.exception("a job's handler failed", extra={"job": pointer.job})
-        finally:
-            task = asyncio.current_task()
-            if task is not None:
-                self._tasks.discard(task)
-            self._hot.done(pointer)
-            self._wake.set()
+    def drain(self) -> None:
+        """Hand out no more; what is executing goes on."""
+        self._jobs.drain()
 
-    async def _fetch_spilled(self) -> None:
-        thirsty = self._hot.thirsty()
-        if thirsty is not None and self.refill is not None:
-            owner, lane = thirsty
-            self._hot.refill(owner, lane, await self.refill(owner, lane, WINDOW))
+    def stats(self) -> QueueStats:
+        """Return how full the hot queue is."""
+        return self._jobs.stats()
 
-    # --- telling ------------------------------------------------------------------------------------------------------------
+    # --- telling --------------------------------------------------------------------------------------------------
 
     async def publish(self, topic: str, **body: Any) -> None:
         """Tell whoever watches `topic`, without writing."""
@@ -222,6 +202,34 @@ class SqliteBackend:
         """Watch topics from now on; a watcher that is too slow loses the oldest messages."""
         return self._bus.watch(*topics)
 
-    def stats(self) -> QueueStats:
-        """Return how full the hot queue is."""
-        return QueueStats(len(self._hot), self._hot.executing)
+
+def _refuse_growth(statements: Iterable[str]) -> None:
+    """Let only what deletes go on while the disk is full, since the reserve is meant for it."""
+    if not all(sql.lstrip()[:6].lower() == "delete" for sql in statements):
+        raise StorageFullError("nothing was stored: the disk is full; free some space, and areabox goes on by itself")
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+
+def _vacuum_some(connection: sqlite3.Connection) -> bool:
+    """Cut some free pages off, and return whether there are more."""
+    free: int = connection.execute("pragma freelist_count").fetchone()[0]
+    if free and connection.execute("pragma auto_vacuum").fetchone()[0] == 2:
+        connection.execute(f"pragma incremental_vacuum({VACUUM_PAGES})").fetchall()
+        return free > VACUUM_PAGES
+    return False
+
+
+def _report(checkpointed: asyncio.Future[None]) -> None:
+    if not checkpointed.cancelled() and (error := checkpointed.exception()) is not None:
+        log.warning("the write-ahead log could not be copied back: %s", error)
+
+
+def _cut(connection: sqlite3.Connection) -> None:
+    connection.execute(f"pragma busy_timeout = {VACUUM_BUSY_MS}")
+    try:
+        _checkpoint(connection)
+    finally:
+        connection.execute("pragma busy_timeout = 0")

@@ -18,7 +18,7 @@ import httpx2
 import msgspec
 
 from areabox.database import migrate
-from areabox.database.space import Space
+from areabox.database.disk import check_filesystem
 from areabox.deployment.local import answers, in_use
 from areabox.deployment.settings import Settings, shown
 from areabox.deployment.sockets import unix_path
@@ -110,12 +110,12 @@ def _database(settings: Settings) -> Iterator[Finding]:
     if not path.exists():
         return
     try:
+        status = migrate.status(path)
+        schema = status.applied[-1] if status.applied else "none"
+        yield Finding("database", OK, f"{path}, {_megabytes(path.stat().st_size)}, schema {schema}")
+        if status.pending:
+            yield Finding("schema", NOTE, f"to come: {', '.join(status.pending)}", "the next start brings it")
         with _read_only(path) as connection:
-            status = migrate.status(connection)
-            schema = status.applied[-1] if status.applied else "none"
-            yield Finding("database", OK, f"{path}, {_megabytes(path.stat().st_size)}, schema {schema}")
-            if status.pending:
-                yield Finding("schema", NOTE, f"to come: {', '.join(status.pending)}", "the next start brings it")
             yield _integrity(connection)
     except (AreaboxError, OSError, sqlite3.Error) as error:
         yield Finding("database", FAILED, str(error), "areabox restore FILE brings a backup back")
@@ -144,8 +144,8 @@ def _integrity(connection: sqlite3.Connection) -> Finding:
 
 def database_status(path: Path) -> dict[str, Any]:
     """Return the size of a database, its migrations and the number of rows of each table."""
+    status = migrate.status(path)
     with _read_only(path) as connection:
-        status = migrate.status(connection)
         tables = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
         counts = {name: connection.execute(f'select count(*) from "{name}"').fetchone()[0] for name in sorted(tables)}  # noqa: S608 -- names from the schema
     size = path.stat().st_size
@@ -156,8 +156,7 @@ def pending(path: Path) -> list[str]:
     """Return the migrations that a database lacks; all of them where there is none yet."""
     if not path.exists():
         return [f"{step.number:04} {step.name}" for step in migrate.known()]
-    with _read_only(path) as connection:
-        return migrate.status(connection).pending
+    return migrate.status(path).pending
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -167,7 +166,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     advice = "" if state == OK else "free some, or lower retention_age and run areabox db prune"
     yield Finding("disk", state, f"{_megabytes(free)} free", advice)
     try:
-        Space(settings.database_path if settings.data_dir.exists() else folder / "x", 0).check()
+        check_filesystem(folder)
     except AreaboxError as error:
         yield Finding("file system", FAILED, str(error), "put the data directory on a local disk")
 

@@ -1,6 +1,6 @@
 """The application: hooks and health without any framework, everything else by Litestar from the tables of routes.
 
-    gateway = build_app(parts)          an ASGI callable; `await gateway.drain()` ends its streams
+gateway = build_app(parts)          an ASGI callable; `await gateway.drain()` ends its streams
 """
 
 from __future__ import annotations
@@ -67,14 +67,15 @@ def routes() -> list[Route]:
 
 
 def _litestar(parts: Parts, live: Live, table: Iterable[Route]) -> Litestar:
+    def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        return _refused(request, error, parts)
+
     app = Litestar(
-        [_handler(route, parts) for route in table],
+        [_handler(route, parts, live) for route in table],
         openapi_config=None,
         logging_config=None,
-        exception_handlers={Exception: _refused},
-        state=None,
+        exception_handlers={Exception: refused},
     )
-    app.state["live"] = live
     refuse_unguarded(app)
     return app
 
@@ -82,39 +83,48 @@ def _litestar(parts: Parts, live: Live, table: Iterable[Route]) -> Litestar:
 def refuse_unguarded(app: Litestar) -> None:
     """Raise ConfigurationError if any handler, wherever it comes from, does not say who may call it."""
     for route in app.routes:
-        for handler in route.route_handlers if isinstance(route, HTTPRoute) else [None]:
-            if handler is None or not isinstance(handler.opt.get("route"), Route):
+        handlers: list[Any] = route.route_handlers if isinstance(route, HTTPRoute) else [route]
+        for handler in handlers:
+            if not _guarded(handler):
                 raise ConfigurationError(f"{route.path} does not say who may call it")
 
 
-def _handler(route: Route, parts: Parts) -> HTTPRouteHandler:
+def _guarded(handler: Any) -> bool:
+    """Return whether a handler serves a row of our tables; Litestar's own answer to OPTIONS only names methods."""
+    return isinstance(getattr(handler, "opt", {}).get("route"), Route) or handler.http_methods == {"OPTIONS"}
+
+
+def _handler(route: Route, parts: Parts, live: Live) -> HTTPRouteHandler:
     async def endpoint(request: Request[Any, Any, Any]) -> Response[Any]:
-        return _response(await serve(route, parts, request.scope, request.receive))
+        return _response(await serve(route, parts, live, request.scope, request.receive))
 
     path = route.path.replace("}", ":str}")
     methods: Any = ["GET", "HEAD"] if route.method == "GET" else [route.method]
-    return HTTPRouteHandler(
-        path, http_method=methods, name=route.name, opt={"route": route}, status_code=route.status, media_type="text/plain"
-    )(endpoint)
+    return HTTPRouteHandler(path, http_method=methods, opt={"route": route}, status_code=200, media_type="text/plain")(
+        endpoint
+    )
 
 
 def _response(served: Served) -> Response[Any]:
     if hasattr(served.content, "__aiter__"):
-        return Stream(served.content, media_type=served.media_type, headers=served.headers, status_code=served.status)
+        headers = {**served.headers, "content-type": served.media_type}
+        return Stream(served.content, headers=headers, status_code=served.status)
     content = b"" if served.content is None else served.content
     return Response(content, media_type=served.media_type, headers=served.headers, status_code=served.status)
 
 
-def _refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def _refused(request: Request[Any, Any, Any], error: Exception, parts: Parts) -> Response[Any]:
     if isinstance(error, GoneError):
-        return Response(b"", status_code=400)
-    from areabox.clock import encode_id
+        return Response(b"", status_code=400, media_type="text/plain")
+    told = refusal(error, error_id=parts.clock.new_id())
+    if not wants_page(request.scope):
+        return Response(told.content, media_type=MEDIA_TYPE, status_code=told.status, headers=told.headers)
+    from areabox.gateway.pages import entrance, rendering
 
-    del encode_id
-    told = refusal(error, error_id="")
-    if wants_page(request.scope):
-        return pages.refused(request, told)
-    return Response(told.content, media_type=MEDIA_TYPE, status_code=told.status, headers=told.headers)
+    if told.status == 401:
+        return Response(b"", status_code=303, headers={"location": entrance.entrance(request.scope["path"])})
+    html = rendering.refused(told, request.scope["path"])
+    return Response(html, media_type=rendering.HTML, status_code=told.status, headers=told.headers)
 
 
 def wants_page(scope: Any) -> bool:
@@ -139,5 +149,7 @@ def _secured(send: Send) -> Send:
 
 async def _plain(send: Send, body: bytes, status: int = 200) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"cache-control", b"no-store")]})
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [*headers, (b"cache-control", b"no-store")]}
+    )
     await send({"type": "http.response.body", "body": body})

@@ -56,7 +56,15 @@ async def admit(route: Route, parts: Parts, live: Live, scope: Scope) -> Ask:
     if route.permission != PUBLIC and not (route.loopback and peer.loopback and caller.actor is None):
         security.authorise(caller, route.permission)
     return Ask(
-        parts, live, peer, caller, method, str(scope["path"]), headers, scope["query_string"], params=scope["path_params"]
+        parts,
+        live,
+        peer,
+        caller,
+        method,
+        str(scope["path"]),
+        headers,
+        scope["query_string"],
+        params=scope["path_params"],
     )
 
 
@@ -112,7 +120,9 @@ def _rendered(route: Route, ask: Ask, answer: Answer) -> Served:
     status = answer.status or route.status
     headers = dict(answer.headers)
     if answer.value is None or isinstance(answer.value, bytes) or hasattr(answer.value, "__aiter__"):
-        return Served(204 if answer.value is None and status == 200 else status, headers, answer.media_type, answer.value)
+        return Served(
+            204 if answer.value is None and status == 200 else status, headers, answer.media_type, answer.value
+        )
     content = msgspec.json.encode(answer.value)
     if route.method == "GET":
         tag = _tag(answer, content)

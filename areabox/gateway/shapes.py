@@ -1,40 +1,36 @@
-"""What do answers look like? The types that the OpenAPI document shows; what is sent is checked against them in tests."""
+"""What do answers look like? The types that the OpenAPI document shows; tests hold what is sent against them.
+
+Times are RFC 3339 in UTC.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
+from typing import Any, NotRequired, TypedDict
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An object of an answer; times are RFC 3339 in UTC."""
-
-
-class SubscriptionView(Shape):
+class SubscriptionView(TypedDict):
     """What an area listens to; `url` is a webhook's address, `next` when it is looked at again."""
 
     id: str
     action: str
-    url: str = ""
+    url: NotRequired[str]
     next: str | None
     last: str | None
-    error: str = ""
+    error: NotRequired[str]
 
 
-class AreaView(Shape):
+class AreaView(TypedDict):
     """An area: its document, and what areabox says of it."""
 
     area: str
-    name: str = ""
-    about: str = ""
-    tags: list[str] = []
+    name: NotRequired[str]
+    about: NotRequired[str]
+    tags: NotRequired[list[str]]
     enabled: bool
-    mode: Any = None
-    key: str = ""
-    timeout: Any = None
+    mode: NotRequired[Any]
+    key: NotRequired[str]
+    timeout: NotRequired[Any]
     when: list[dict[str, Any]]
-    if_: Any = msgspec.field(name="if", default=None)
     then: list[dict[str, Any]]
     version: int
     state: str
@@ -43,7 +39,7 @@ class AreaView(Shape):
     updated: str | None
 
 
-class VersionView(Shape):
+class VersionView(TypedDict):
     """One version of an area."""
 
     version: int
@@ -51,7 +47,7 @@ class VersionView(Shape):
     author: str | None
 
 
-class VersionDocument(Shape):
+class VersionDocument(TypedDict):
     """A version of an area with its document."""
 
     version: int
@@ -59,25 +55,25 @@ class VersionDocument(Shape):
     document: dict[str, Any]
 
 
-class ChangeView(Shape):
+class ChangeView(TypedDict):
     """What `apply` did to one area: created, changed, unchanged or removed."""
 
     area: str
     change: str
     version: int | None
     subscriptions: list[SubscriptionView]
-    diff: str = ""
+    diff: NotRequired[str]
 
 
-class AttemptView(Shape):
+class AttemptView(TypedDict):
     """One try of a step."""
 
     started: str | None
     ended: str | None
-    error: str | None = None
+    error: NotRequired[str | None]
 
 
-class StepView(Shape):
+class StepView(TypedDict):
     """One step of a run, at its place; `due` is when a waiting one goes on at the latest."""
 
     id: str
@@ -91,11 +87,11 @@ class StepView(Shape):
     started: str | None
     ended: str | None
     attempts: list[AttemptView]
-    name: str | None = None
-    due: str | None = None
+    name: NotRequired[str | None]
+    due: NotRequired[str | None]
 
 
-class RunLine(Shape):
+class RunLine(TypedDict):
     """A run in a list."""
 
     id: str
@@ -120,7 +116,7 @@ class RunView(RunLine):
     steps: list[StepView]
 
 
-class EventLine(Shape):
+class EventLine(TypedDict):
     """An event in a list; `reason` says why no area took it."""
 
     id: str
@@ -130,7 +126,7 @@ class EventLine(Shape):
     reason: str | None
 
 
-class RunOfEvent(Shape):
+class RunOfEvent(TypedDict):
     """A run that an event started."""
 
     id: str
@@ -145,14 +141,14 @@ class EventView(EventLine):
     runs: list[RunOfEvent]
 
 
-class Replayed(Shape):
+class Replayed(TypedDict):
     """The runs that an event started anew."""
 
     event: str
     runs: list[str]
 
 
-class OperationView(Shape):
+class OperationView(TypedDict):
     """An action or a reaction, with its form and what it yields as JSON Schema."""
 
     id: str
@@ -168,7 +164,7 @@ class OperationView(Shape):
     poll_ms: int | None
 
 
-class WayView(Shape):
+class WayView(TypedDict):
     """A way in: how a connection to a service proves who it is; secret fields are marked `writeOnly`."""
 
     id: str
@@ -178,7 +174,7 @@ class WayView(Shape):
     schema: dict[str, Any]
 
 
-class ServiceView(Shape):
+class ServiceView(TypedDict):
     """A service, with its forms; `error` where its connector could not be loaded."""
 
     id: str
@@ -189,10 +185,10 @@ class ServiceView(Shape):
     actions: list[OperationView]
     reactions: list[OperationView]
     auth: list[WayView]
-    error: str = ""
+    error: NotRequired[str]
 
 
-class ConnectionView(Shape):
+class ConnectionView(TypedDict):
     """A connection; `secrets` names those that are set, `account` is the name at the service."""
 
     id: str
@@ -209,7 +205,7 @@ class ConnectionView(Shape):
     created: str | None
 
 
-class AccountView(Shape):
+class AccountView(TypedDict):
     """An account."""
 
     id: str
@@ -220,7 +216,7 @@ class AccountView(Shape):
     seen: str | None
 
 
-class MeView(Shape):
+class MeView(TypedDict):
     """Who asks, by which way, and what it may do."""
 
     id: str
@@ -229,10 +225,10 @@ class MeView(Shape):
     via: str
     scopes: list[str]
     permissions: list[str]
-    csrf: str = ""
+    csrf: NotRequired[str]
 
 
-class SessionView(Shape):
+class SessionView(TypedDict):
     """A browser that is logged in."""
 
     id: str
@@ -243,7 +239,7 @@ class SessionView(Shape):
     expires: str | None
 
 
-class TokenView(Shape):
+class TokenView(TypedDict):
     """An API token, without its text."""
 
     id: str
@@ -261,7 +257,7 @@ class NewTokenView(TokenView):
     token: str
 
 
-class AuditView(Shape):
+class AuditView(TypedDict):
     """One line of the audit log."""
 
     id: str
@@ -273,14 +269,14 @@ class AuditView(Shape):
     detail: dict[str, Any]
 
 
-class AuditCheck(Shape):
+class AuditCheck(TypedDict):
     """Whether every entry of the audit log follows from the one before."""
 
     ok: bool
     broken: str | None
 
 
-class NoticeView(Shape):
+class NoticeView(TypedDict):
     """Something that areabox tells its user."""
 
     id: str
@@ -292,7 +288,7 @@ class NoticeView(Shape):
     seen: str | None
 
 
-class SummaryView(Shape):
+class SummaryView(TypedDict):
     """A few numbers for dashboards."""
 
     areas: int
@@ -303,14 +299,14 @@ class SummaryView(Shape):
     queue: int
 
 
-class ProbeView(Shape):
+class ProbeView(TypedDict):
     """Whether one part works."""
 
     ok: bool
     detail: str
 
 
-class SystemView(Shape):
+class SystemView(TypedDict):
     """How areabox itself does."""
 
     version: str
@@ -318,11 +314,11 @@ class SystemView(Shape):
     probes: dict[str, ProbeView]
     queue: dict[str, int]
     connector_errors: list[dict[str, str]]
-    facts: dict[str, Any] = {}
+    facts: NotRequired[dict[str, Any]]
 
 
-class ReadyView(Shape):
+class ReadyView(TypedDict):
     """Whether areabox can take work."""
 
     status: str
-    probes: dict[str, ProbeView] = {}
+    probes: NotRequired[dict[str, ProbeView]]

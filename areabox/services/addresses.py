@@ -68,7 +68,7 @@ _LOCAL = tuple(ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/1
 _TABLE = tuple((ipaddress.ip_network(net), why) for net, why in _FORBIDDEN)
 _UNICAST6 = ipaddress.ip_network("2000::/3")  # the only part of IPv6 that is given out
 
-# Ports where an HTTP request can do harm in another language: "bad ports" of the WHATWG's Fetch standard, and databases.
+# Ports where an HTTP request can do harm in another language: the WHATWG's "bad ports" (Fetch §2.9), and databases.
 _PORTS = (
     "1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 "
     "135 137 139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 993 995 1719 "
@@ -128,14 +128,17 @@ class Policy:
         """Tell whether the operator's setting names this address."""
         return any(address.version == network.version and address in network for network in self.allow)
 
-    def choose(self, host: str, port: int, resolved: Sequence[str], rights: Rights) -> list[Address]:
+    def choose(
+        self, host: str, port: int, resolved: Sequence[str], rights: Rights, *, http: bool = True
+    ) -> list[Address]:
         """Return the addresses of a host that may be dialled, in order; raises `Refused` with a sentence.
 
-        A name that has a public and a forbidden address at once is refused whole: honest names do not look like that.
+        `http` closes the ports that speak another language. A name that has a public and a forbidden address at once
+        is refused whole: honest names do not look like that.
         """
         addresses = list(dict.fromkeys(parse_address(text) for text in resolved))
-        typed = rights.typed(host, port)
-        good = [address for address in addresses if self._may(address, port, typed=typed, rights=rights)]
+        typed, foreign = rights.typed(host, port), http and port in _FOREIGN_PORTS
+        good = [address for address in addresses if self._may(address, rights, typed=typed, foreign=foreign)]
         bad = [address for address in addresses if address not in good]
         if bad and (not good or any(kind_of(address)[0] == "public" for address in addresses)):
             raise Refused(_sentence(host, port, bad[0], rights))
@@ -147,15 +150,11 @@ class Policy:
         if local == peer and port in self.own_ports and not self.allowed(address):
             raise Refused(f"{peer} port {port} is areabox itself; {SETTING}={_cidr(address)} would allow it")
 
-    def _may(self, address: Address, port: int, *, typed: bool, rights: Rights) -> bool:
+    def _may(self, address: Address, rights: Rights, *, typed: bool, foreign: bool) -> bool:
         kind, _ = kind_of(address)
-        if kind == "public":
-            return port not in _FOREIGN_PORTS or self.allowed(address)
-        if rights.public_only:
+        if rights.public_only and kind != "public":
             return False
-        if self.allowed(address):
-            return True
-        return kind == "local" and typed and port not in _FOREIGN_PORTS
+        return self.allowed(address) or (not foreign and (kind == "public" or (kind == "local" and typed)))
 
 
 def is_public(address: Address) -> bool:

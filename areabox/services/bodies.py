@@ -38,15 +38,20 @@ class Decoder:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what the next piece of the body holds, 64 KiB at a time; raises `TooLarge`, `Uncertain` if broken."""
-        self._read += len(data)
+        for start in range(0, len(data), _PIECE_BYTES):
+            yield from self._feed(data[start : start + _PIECE_BYTES])
+
+    def _feed(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._member.eof:
                 if self._encoding == "deflate" or not data.startswith(b"\x1f\x8b"):
                     return  # something behind the end, which is of no interest
                 self._member = zlib.decompressobj(_GZIP)  # a further member (RFC 1952 §2.2)
             opened = self._open(data)
-            data = self._member.unconsumed_tail or self._member.unused_data
+            rest = self._member.unconsumed_tail or self._member.unused_data
+            self._read += len(data) - len(rest)
             self._given += len(opened)
+            data = rest
             self._check()
             if opened:
                 yield opened

@@ -27,7 +27,6 @@ from areabox.services.accounts import Account, Route, literal_hosts, route_of
 from areabox.services.catalogue import Catalogue
 from areabox.services.connections import OnState, Tester
 from areabox.services.context import CallContext
-from areabox.services.host import House
 from areabox.services.http import Client, Egress
 from areabox.services.operations import Operation
 from areabox.services.sessions import Sessions, Taps
@@ -66,6 +65,14 @@ class Accounts(Protocol):
         ...
 
 
+class Houses(Protocol):
+    """Whoever does what the house does for its own services."""
+
+    def of(self, owner: str) -> Host:
+        """Return the host as one owner's areas see it."""
+        ...
+
+
 class Services:
     """All third parties."""
 
@@ -76,7 +83,7 @@ class Services:
         connections: Accounts,
         egress: Egress,
         *,
-        house: House | None = None,
+        house: Houses | None = None,
     ) -> None:
         self._clock, self._catalogue, self._connections = clock, catalogue, connections
         self._egress, self._house = egress, house

@@ -10,7 +10,7 @@ at. What comes back is an `httpx2.Response` that is read already.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -18,7 +18,7 @@ import msgspec
 
 from areabox.clock import Clock
 from areabox.errors import Permanent
-from areabox.services import bodies, redirects, targets
+from areabox.services import bodies, redirects, targets, websockets
 from areabox.services.addresses import Network, Policy, Rights, is_public
 from areabox.services.limits import Limits, parse_retry_after
 from areabox.services.redirects import Hop
@@ -26,6 +26,7 @@ from areabox.services.resolver import Resolve, Resolver
 from areabox.services.streams import Stream
 from areabox.services.targets import Headers, Target, Targets, value_of
 from areabox.services.transport import Exchange, Transport, key_of
+from areabox.services.websockets import WebSocket
 from areabox.services.wire import Header, NoAnswer, NotSent, Wire
 
 TIMEOUT_S = 30.0
@@ -84,6 +85,7 @@ class _Order(msgspec.Struct):
     follow: bool
     trust: str
     streaming: bool = False
+    upgrade: bool = False
     exchange: Exchange | None = None
 
 
@@ -165,12 +167,45 @@ class Egress:
         finally:
             self._transport.release(wire, exchange)
 
+    @asynccontextmanager
+    async def websocket(
+        self,
+        url: str,
+        *,
+        headers: Headers = (),
+        protocols: Sequence[str] = (),
+        timeout_s: float = TIMEOUT_S,
+        ping_s: float = websockets.PING_S,
+        max_bytes: int = websockets.MESSAGE_MAX_BYTES,
+        literal_hosts: frozenset[str] = _NOTHING,
+        credentials: Credentials | None = None,
+        trust: str = "",
+    ) -> AsyncIterator[WebSocket]:
+        """Open a WebSocket at a `ws://` or `wss://` address. `timeout_s` is for opening, `max_bytes` for one message.
+
+        A silent server is pinged after `ping_s`. Redirects are not followed. Raises as `request` does, and what the
+        status means if the server does not switch.
+        """
+        key = websockets.new_key(self._clock.secret)
+        hop, order = self._begin("GET", websockets.http_url(url), headers, None, literal_hosts, credentials, trust)
+        hop.headers.extend(websockets.request_headers(key, protocols))
+        order.streaming = order.upgrade = True
+        order.follow = False
+        hop, wire, exchange = await self._within(timeout_s, hop, order)
+        try:
+            websockets.check(wire, key, protocols)
+            socket = WebSocket(wire, self._clock.secret, ping_s=ping_s, max_bytes=max_bytes)
+            yield socket
+            await socket.close()
+        finally:
+            self._transport.release(wire, exchange)
+
     async def addresses(self, host: str, port: int, *, literal_hosts: frozenset[str] = _NOTHING) -> list[str]:
         """Return the addresses of a host that another protocol (MQTT, IMAP, SMTP) may dial; dial one of these.
 
-        The policy is the one for requests; a foreign port needs no rule here. Raises `Refused` or `NotSent`.
+        The policy is the one for requests, but for the ports. Raises `Refused` or `NotSent`.
         """
-        found = await self._transport.addresses(host, port, Rights(literal_hosts))
+        found = await self._transport.addresses(host, port, Rights(literal_hosts), http=False)
         return [str(address) for address in found]
 
     def pause(self, url: str, seconds: float) -> None:
@@ -279,6 +314,7 @@ def _exchange(hop: Hop, order: _Order) -> Exchange:
         limit=order.limit,
         rights=hop.rights,
         streaming=order.streaming,
+        upgrade=order.upgrade,
         trust=order.trust,
     )
 

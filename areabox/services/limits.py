@@ -174,7 +174,7 @@ def parse_retry_after(value: str | None, now_ms: int) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = _until(text, now_ms)
-    if seconds != seconds:  # noqa: PLR0124 -- "nan" is read as a number
+    if seconds != seconds:
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
 

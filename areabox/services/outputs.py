@@ -24,12 +24,12 @@ class Output(msgspec.Struct):
     renamed: bool | None = None
 
     def plain(self, value: Any) -> Any:
-        """Return a value as JSON values."""
-        if value is None or self.type is dict:
-            return value if _is_json(value) else msgspec.to_builtins(value, str_keys=True)
+        """Return a value as JSON values: nothing that a writing and reading would change."""
+        if value is None or (type(value) is dict and _is_json(value)):
+            return value
         if self.renamed is None:
             self.renamed = any(_renames(found) for found in _structs(self.type))
-        return _unpacked(value) if self.renamed else msgspec.to_builtins(value, str_keys=True)
+        return _unpacked(value) if self.renamed else msgspec.json.decode(msgspec.json.encode(value))
 
     def schema(self) -> dict[str, Any]:
         """Return what they look like, as JSON Schema; of an untyped mapping what the sample shows."""

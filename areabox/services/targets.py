@@ -25,6 +25,7 @@ URL_MAX = 1 << 16
 USER_AGENT = f"areabox/{__version__}"
 _TABLE_MAX = 512
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}(%[a-z0-9._-]{1,32})?")
 _BREAK = re.compile(r"[\0\r\n]")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "REPORT", "PROPFIND", "MKCOL"})
 _REPEATABLE = frozenset(
@@ -81,13 +82,13 @@ def read_url(url: str) -> Target:
     try:
         parsed = httpx2.URL(url.strip())
     except (httpx2.InvalidURL, ValueError, TypeError) as error:
-        raise Permanent(f"{url[:200]!r} is no address that can be read: {error}") from error
+        raise Permanent(f"{_shown(url)} is no address that can be read") from error
     scheme, host = parsed.scheme, parsed.raw_host.decode("ascii").lower().rstrip(".")
     if scheme not in {"http", "https"}:
-        raise Permanent(f"{url[:200]!r} does not begin with http:// or https://")
+        raise Permanent(f"{_shown(url)} does not begin with http:// or https://")
     port = parsed.port or (443 if scheme == "https" else 80)
-    if not host or not 0 < port < 65536:
-        raise Permanent(f"{url[:200]!r} names no host")
+    if _HOST.fullmatch(host) is None or not 0 < port < 65536:
+        raise Permanent(f"{_shown(url)} names no host")
     shown = f"[{host}]" if ":" in host else host
     default = port == (443 if scheme == "https" else 80)
     return Target(
@@ -106,7 +107,7 @@ def join_url(base: str, location: str) -> str:
     try:
         return str(httpx2.URL(base).join(location))
     except (httpx2.InvalidURL, ValueError) as error:
-        raise Permanent(f"{base} redirects to {location[:200]!r}, which is no address") from error
+        raise Permanent(f"{_shown(base)} redirects to {_shown(location)}, which is no address") from error
 
 
 def host_of(text: str) -> str:
@@ -167,6 +168,11 @@ def value_of(headers: list[Header], name: bytes) -> bytes | None:
         if key == name:
             found = value
     return found
+
+
+def _shown(url: str) -> str:
+    """Return what of a URL may stand in a message: no query and no password, they are often secret."""
+    return repr(re.sub(r"//[^/@]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])[:120])
 
 
 def basic(userinfo: str) -> str:

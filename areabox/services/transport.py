@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 from collections import deque
 
@@ -24,8 +25,7 @@ from areabox.services.wire import NotSent, Stale, Wire
 
 KEEP_S = 55.0
 KEEP_UNSAFE_S = 4.0  # common servers close after 5 s; a POST that crosses the close would be in doubt
-KEEP_AT_MOST = 256
-_QUIET_CHECK_S = 0.2
+KEEP_AT_MOST = 128
 _SWEEP_S = 5.0
 _NEXT_ADDRESS_S = 0.25  # RFC 8305: an address that does not answer must not hold up the next one
 
@@ -47,6 +47,7 @@ class Exchange(msgspec.Struct):
     limit: int | None
     rights: Rights
     streaming: bool = False
+    upgrade: bool = False
     trust: str = ""
     sent: bool = False
 
@@ -58,8 +59,8 @@ class Transport:
         self._policy = policy
         self._resolve = resolve
         self._trust = Trust()
-        self._idle: dict[Key, list[Wire]] = {}
-        self._idle_count = 0
+        self._idle: dict[Key, list[Wire]] = {}  # the one that was used last stands last
+        self._kept: dict[Wire, Key] = {}  # the same ones, the longest idle first
         self._busy: set[Wire] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -82,26 +83,31 @@ class Transport:
     def release(self, wire: Wire, exchange: Exchange) -> None:
         """Give a wire back after its answer was read, or was not."""
         self._busy.discard(wire)
-        if not wire.finish() or self._closed or self._idle_count >= KEEP_AT_MOST:
+        if not wire.finish() or self._closed:
             wire.abort()
             return
-        wire.idle_since_s = asyncio.get_running_loop().time()
+        if len(self._kept) >= KEEP_AT_MOST:
+            self._forget(oldest := next(iter(self._kept)))
+            oldest.abort()
+        loop = asyncio.get_running_loop()
+        wire.idle_since_s = loop.time()
         self._idle.setdefault(exchange.key, []).append(wire)
-        self._idle_count += 1
+        self._kept[wire] = exchange.key
         if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+            self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
 
     def close(self) -> None:
         """Close all connections."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for wire in [*self._busy, *(wire for wires in self._idle.values() for wire in wires)]:
+        for wire in [*self._busy, *self._kept]:
             wire.abort()
-        self._idle.clear()
 
     async def _exchange(self, wire: Wire, exchange: Exchange) -> Wire:
         self._busy.add(wire)
+        if exchange.streaming:
+            _watch(wire)
         exchange.sent = True
         try:
             return await wire.start(
@@ -110,6 +116,7 @@ class Transport:
                 head_only=exchange.head_only,
                 limit=exchange.limit,
                 streaming=exchange.streaming,
+                upgrade=exchange.upgrade,
             )
         except BaseException:
             self._busy.discard(wire)
@@ -126,32 +133,35 @@ class Transport:
         now_s = asyncio.get_running_loop().time()
         while wires:
             wire = wires.pop()
-            self._idle_count -= 1
+            del self._kept[wire]
+            if not wires:
+                del self._idle[exchange.key]
             idle_s = now_s - wire.idle_since_s
-            if idle_s < _keep_s(wire, repeatable=exchange.repeatable) and (idle_s < _QUIET_CHECK_S or wire.quiet()):
+            if idle_s < _keep_s(wire, repeatable=exchange.repeatable) and wire.quiet():
                 return wire
             wire.abort()
         return None
 
     def _gone(self, wire: Wire) -> None:
         self._busy.discard(wire)
-        for key, wires in self._idle.items():
-            if wire in wires:
-                wires.remove(wire)
-                self._idle_count -= 1
-                if not wires:
-                    del self._idle[key]
-                return
+        if wire in self._kept:
+            self._forget(wire)
+
+    def _forget(self, wire: Wire) -> None:
+        key = self._kept.pop(wire)
+        wires = self._idle[key]
+        wires.remove(wire)
+        if not wires:
+            del self._idle[key]
 
     def _sweep(self) -> None:
         self._sweeper = None
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        for wires in self._idle.values():
-            for wire in wires:
-                if now_s - wire.idle_since_s >= _keep_s(wire, repeatable=True):
-                    wire.abort()
-        if self._idle_count:
+        for wire in self._kept:
+            if now_s - wire.idle_since_s >= _keep_s(wire, repeatable=True):
+                wire.abort()
+        if self._kept:
             self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
 
     # -- fresh connections
@@ -168,7 +178,7 @@ class Transport:
             raise
         return wire
 
-    async def addresses(self, host: str, port: int, rights: Rights) -> list[Address]:
+    async def addresses(self, host: str, port: int, rights: Rights, *, http: bool = True) -> list[Address]:
         """Return the addresses of a host that may be dialled; raises `NotSent` without any, `Refused` by the policy."""
         try:
             resolved = await self._resolve(host, port)
@@ -176,7 +186,7 @@ class Transport:
             raise NotSent(f"no address is known for {host}: {getattr(error, 'strerror', None) or error}") from error
         if not resolved:
             raise NotSent(f"no address is known for {host}")
-        return self._policy.choose(host, port, resolved, rights)
+        return self._policy.choose(host, port, resolved, rights, http=http)
 
     def _check_peer(self, wire: Wire, target: Target, exchange: Exchange) -> None:
         transport = wire.transport
@@ -229,8 +239,19 @@ def key_of(target: Target, rights: Rights, trust: str = "") -> Key:
 
 def _keep_s(wire: Wire, *, repeatable: bool) -> float:
     if wire.keep_s is not None:
-        return wire.keep_s
+        return min(wire.keep_s, KEEP_S)
     return KEEP_S if repeatable else KEEP_UNSAFE_S
+
+
+def _watch(wire: Wire) -> None:
+    """Let the system notice within two minutes that the other side of a silent connection is gone (RFC 1122 §4.2.3.6)."""
+    sock = wire.transport.get_extra_info("socket") if wire.transport is not None else None
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
 
 
 def _drop(task: asyncio.Task[Wire]) -> None:

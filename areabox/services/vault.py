@@ -63,7 +63,7 @@ class Vault:
         nonce, data = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
             return self._cipher(sealed[0], purpose).decrypt(nonce, data, purpose.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise ConfigurationError(
                 "a secret cannot be decrypted: the key file is not the one that it was encrypted with"
             ) from None

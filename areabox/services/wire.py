@@ -4,12 +4,14 @@ The parser is llhttp (by httptools), strict as it is by default. Everything that
 head, the number of interim answers, the body, and the framing around it.
 
 A `Wire` carries one exchange at a time. `start` sends a request and returns a future: of the whole answer, or, when
-streaming, of its head, after which `read` gives the body piece by piece and holds the sender back if nobody reads.
+streaming, of its head, after which `read` gives the body piece by piece and holds the sender back if nobody reads. An
+exchange that switches to another protocol (`upgrade`) goes on with `read` and `write`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 from collections.abc import Callable
 from typing import cast
@@ -27,6 +29,8 @@ _HIGH_WATER_BYTES = 1 << 18
 
 Header = tuple[bytes, bytes]
 
+_PATIENCE = re.compile(rb"timeout\s*=\s*(\d{1,6})", re.IGNORECASE)
+
 
 class NotSent(Transient):
     """Nothing of the request left this machine."""
@@ -40,7 +44,7 @@ class Stale(NoAnswer):
     """A kept connection ended before a byte of the answer: most likely the other side had closed it already."""
 
 
-class _Broken(Exception):  # noqa: N818 -- raised through the parser, never seen outside
+class _Broken(Exception):
     """What was received cannot be an answer."""
 
 
@@ -49,8 +53,8 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "_begun", "_buffered", "_complete", "_error", "_fresh", "_gone", "_head_only", "_headed", "_interim", "_keep",
-        "_limit", "_loop", "_more", "_parser", "_parts", "_paused", "_received", "_size", "_streaming", "_waiter",
-        "address", "headers", "idle_since_s", "keep_s", "name", "status", "transport", "upgraded",
+        "_limit", "_loop", "_more", "_parser", "_parts", "_paused", "_received", "_room", "_size", "_streaming",
+        "_upgrade", "_waiter", "address", "headers", "idle_since_s", "keep_s", "name", "status", "transport", "upgraded",
     )  # fmt: skip
 
     def __init__(self, name: str, address: Address, gone: Callable[[Wire], None]) -> None:
@@ -64,6 +68,7 @@ class Wire(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Wire] | None = None
         self._more: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         self._fresh = True
         self._keep = False
         self._reset()
@@ -80,14 +85,14 @@ class Wire(asyncio.Protocol):
     # -- what the owner does
 
     def start(
-        self, head: bytes, body: bytes, *, head_only: bool, limit: int | None, streaming: bool
+        self, head: bytes, body: bytes, *, head_only: bool, limit: int | None, streaming: bool, upgrade: bool = False
     ) -> asyncio.Future[Wire]:
         """Send a request; the future gives this wire with `status` and `headers`, or raises `NoAnswer`, `TooLarge`.
 
         `head_only` for HEAD, `limit` is the largest body in bytes.
         """
         self._reset()
-        self._head_only, self._limit, self._streaming = head_only, limit, streaming
+        self._head_only, self._limit, self._streaming, self._upgrade = head_only, limit, streaming, upgrade
         self._waiter = waiter = self._loop.create_future()
         transport = cast("asyncio.Transport", self.transport)
         if transport.is_closing():
@@ -119,6 +124,14 @@ class Wire(asyncio.Protocol):
             self._paused = False
             self.transport.resume_reading()
         return data
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes in the other protocol, and wait while the other side does not read; raises `NoAnswer` if it ended."""
+        if self.transport is None or self.transport.is_closing():
+            raise self._error or self._lost()
+        self.transport.write(data)
+        if self._room is not None:
+            await asyncio.shield(self._room)
 
     def finish(self) -> bool:
         """End an exchange: tell whether the connection may carry another one; if not, it is closed."""
@@ -158,10 +171,14 @@ class Wire(asyncio.Protocol):
         """Parse what came, and end the exchange if that was all."""
         self._received += len(data)
         self._begun = True
+        if self.upgraded:
+            self._keep_piece(data)
+            self._wake()
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._broken("switches to another protocol")
+        except httptools.HttpParserUpgrade as switch:
+            self._switched(data[switch.args[0] :])
         except httptools.HttpParserError as error:
             self._parse_failed(error)
         else:
@@ -176,7 +193,18 @@ class Wire(asyncio.Protocol):
                 self._deliver()
             else:
                 self._fail(self._lost())
+        self.resume_writing()
         self._gone(self)
+
+    def pause_writing(self) -> None:
+        """Hold back who writes: the other side does not read."""
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Let them go on."""
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
 
     # -- what the parser calls
 
@@ -188,11 +216,17 @@ class Wire(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those behind the body are of no interest."""
         if not self._headed:
-            self.headers.append((name.lower(), value))
+            name = name.lower()
+            self.headers.append((name, value))
+            if name == b"keep-alive":
+                self.keep_s = _patience_s(value)
 
     def on_headers_complete(self) -> None:
         """Know the status; interim answers are skipped."""
         self.status = self._parser.get_status_code()
+        if self.status == 101 and self._upgrade:
+            self._headed = True
+            return
         if self.status < 200:
             self._interim += 1
             if self._interim > _INTERIM_MAX:
@@ -209,17 +243,16 @@ class Wire(asyncio.Protocol):
         self._size += len(data)
         if self._limit is not None and self._size > self._limit:
             raise TooLarge(f"{self.name} sent an answer of more than {size(self._limit)}")
-        self._parts.append(data)
         if self._streaming:
-            self._buffered += len(data)
-            if self._buffered > _HIGH_WATER_BYTES and not self._paused and self.transport is not None:
-                self._paused = True
-                self.transport.pause_reading()
+            self._keep_piece(data)
+        else:
+            self._parts.append(data)
 
     def on_message_complete(self) -> None:
         """Know that the answer is whole."""
         if self.status < 200:
-            self.headers.clear()
+            if not self._headed:
+                self.headers.clear()
             return
         self._complete = True
         self._keep = self._parser.should_keep_alive() and not self._head_only
@@ -228,6 +261,22 @@ class Wire(asyncio.Protocol):
 
     def _busy(self) -> bool:
         return self._waiter is not None
+
+    def _keep_piece(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._buffered += len(data)
+        if self._buffered > _HIGH_WATER_BYTES and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _switched(self, rest: bytes) -> None:
+        if not (self._busy() and self._upgrade and self.status == 101):
+            self._broken("switches to another protocol, which nobody asked for")
+            return
+        self.upgraded = True
+        if rest:
+            self._keep_piece(rest)
+        self._deliver()
 
     def _after_feed(self) -> None:
         if not self._busy():
@@ -282,3 +331,9 @@ class Wire(asyncio.Protocol):
     def _ends_with_connection(self) -> bool:
         names = {name for name, _ in self.headers}
         return b"content-length" not in names and b"transfer-encoding" not in names
+
+
+def _patience_s(value: bytes) -> float | None:
+    """Return how long a server keeps an idle connection, less a second for the way; None if it does not say."""
+    found = _PATIENCE.search(value)
+    return max(float(found[1]) - 1.0, 0.0) if found else None

@@ -7,13 +7,13 @@ import hashlib
 import ipaddress
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
+from areabox.actions.inbox import Inbox
 from areabox.actions.poller import Poller
 from areabox.actions.subscriptions import Subscriptions, Wanted
-from areabox.actions.inbox import Inbox
 from areabox.clock import SystemClock
 from areabox.services.calls import Services
 from areabox.services.catalogue import Catalogue
@@ -42,17 +42,21 @@ class FeedServer:
         self.asked: list[dict[str, str]] = []
         self.answered: list[int] = []
         self.cut_after: int | None = None
+        self._writers: list[asyncio.StreamWriter] = []
 
-    async def __aenter__(self) -> FeedServer:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/feed.xml"
         return self
 
-    async def __aexit__(self, *_: Any) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for writer in self._writers:
+            writer.close()
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode().split("\r\n")[1:]
@@ -74,15 +78,17 @@ class FeedServer:
         if self.validators and status in (200, 304):
             headers |= {"etag": etag, "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
         self.answered.append(status)
-        writer.write(f"HTTP/1.1 {status} X\r\n".encode() + "".join(f"{k}: {v}\r\n" for k, v in headers.items()).encode())
+        writer.write(
+            f"HTTP/1.1 {status} X\r\n".encode() + "".join(f"{k}: {v}\r\n" for k, v in headers.items()).encode()
+        )
         writer.write(b"\r\n" + (body if self.cut_after is None else body[: self.cut_after]))
 
 
 @pytest.fixture
 async def feed(world: Any, tmp_path: Any) -> AsyncIterator[SimpleNamespace]:
     """A poller over everything that is real, one area on one feed, and time in the test's hand."""
-    clock, catalogue = SystemClock(), Catalogue.discover()
-    vault = Vault.load(clock, tmp_path / "areabox.key", create=True)
+    clock, catalogue = world.clock, Catalogue.discover()
+    vault = Vault.load(SystemClock(), tmp_path / "areabox.key", create=True)
     connections = Connections(world.backend, clock, catalogue, vault)
     egress = Egress(clock, allow=[ipaddress.ip_network("127.0.0.0/8")], limits_off=True)
     services = Services(clock, catalogue, connections, egress)
@@ -105,7 +111,7 @@ async def feed(world: Any, tmp_path: Any) -> AsyncIterator[SimpleNamespace]:
         yield SimpleNamespace(server=server, poll=poll, row=row, world=world, poller=poller)
         await poller.close()
         await services.close()
-        await egress.close()
+        egress.close()
 
 
 async def test_a_feed_is_remembered_then_followed(feed):
@@ -124,7 +130,8 @@ async def test_an_unchanged_feed_is_asked_conditionally_and_writes_nothing(feed)
     for _ in range(3):
         await feed.poll()
     assert feed.server.answered == [200, 304, 304, 304]
-    assert feed.server.asked[1]["if-none-match"] and feed.server.asked[1]["if-modified-since"]
+    assert feed.server.asked[1]["if-none-match"]
+    assert feed.server.asked[1]["if-modified-since"]
     assert feed.world.backend.commits == before
 
 
@@ -139,7 +146,8 @@ async def test_a_feed_without_validators_is_not_parsed_where_its_bytes_are_the_s
     before = feed.world.backend.commits
     for _ in range(3):
         await feed.poll()
-    assert len(parsed) == 1 and feed.world.backend.commits == before
+    assert len(parsed) == 1
+    assert feed.world.backend.commits == before
     feed.server.body = rss(2, 1)
     assert await feed.poll() == ["t2"]
 
@@ -164,15 +172,14 @@ async def test_a_server_that_asks_for_patience_gets_it(feed):
     assert len(feed.server.answered) == 3
 
 
-@pytest.mark.parametrize(
-    ("status", "words"), [(404, "404"), (500, "500"), (503, "503"), (401, ""), (403, "403")]
-)
+@pytest.mark.parametrize(("status", "words"), [(404, "404"), (500, "500"), (503, "503"), (401, ""), (403, "403")])
 async def test_an_error_shows_and_passes(feed, status, words):
     await feed.poll(0)
     feed.server.status, feed.server.body = status, rss(2, 1)
     await feed.poll()
     row = await feed.row()
-    assert row.fails == 1 and words in row.error
+    assert row.fails == 1
+    assert words in row.error
     feed.server.status = 200
     assert await feed.poll() == ["t2"]
     row = await feed.row()
@@ -192,7 +199,8 @@ async def test_what_is_no_feed_says_so(feed):
     feed.server.body = b"<html><body>Moved!</body></html>"
     await feed.poll(0)
     row = await feed.row()
-    assert "there is no feed at this address" in row.error and row.baseline
+    assert "there is no feed at this address" in row.error
+    assert row.baseline
 
 
 async def test_a_feed_that_is_too_large_is_refused(feed):

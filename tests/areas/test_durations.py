@@ -41,7 +41,13 @@ def test_a_duration_is_written_so_that_it_reads_back(ms: int) -> None:
 
 
 def test_a_duration_is_written_short() -> None:
-    assert [format_duration(ms) for ms in (0, 250, 90_000, 5_400_000, 86_400_000)] == ["0s", "250ms", "1m30s", "1h30m", "1d"]
+    assert [format_duration(ms) for ms in (0, 250, 90_000, 5_400_000, 86_400_000)] == [
+        "0s",
+        "250ms",
+        "1m30s",
+        "1h30m",
+        "1d",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +60,11 @@ def test_a_duration_is_written_short() -> None:
         ("2026-01-31T07:00:00+02:00", UTC, "2026-01-31T05:00:00.000Z"),
         ("2026-01-31t07:00:00-0130", UTC, "2026-01-31T08:30:00.000Z"),
         ("2026-07-01 07:00", ZoneInfo("Europe/Paris"), "2026-07-01T05:00:00.000Z"),
-        ("2026-03-29 02:30", ZoneInfo("Europe/Paris"), "2026-03-29T01:30:00.000Z"),  # the clock skips it: 03:30 summer time
+        (
+            "2026-03-29 02:30",
+            ZoneInfo("Europe/Paris"),
+            "2026-03-29T01:30:00.000Z",
+        ),  # the clock skips it: 03:30 summer time
         ("2026-10-25 02:30", ZoneInfo("Europe/Paris"), "2026-10-25T00:30:00.000Z"),  # twice there: the first
         ("2016-12-31T23:59:60Z", UTC, "2016-12-31T23:59:59.000Z"),
     ],
@@ -63,7 +73,20 @@ def test_a_time_means_a_moment(text: str, local: Any, shown: str) -> None:
     assert format_time(parse_time(text, local)) == shown
 
 
-@pytest.mark.parametrize("text", ["", "noon", "2026-13-01", "2026-02-30", "07:00", "2026-01-31T25:00", "0000-01-01", "2026-01-01T00:00:00+99:00", "9" * 100])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "noon",
+        "2026-13-01",
+        "2026-02-30",
+        "07:00",
+        "2026-01-31T25:00",
+        "0000-01-01",
+        "2026-01-01T00:00:00+99:00",
+        "9" * 100,
+    ],
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_time(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Iterator
@@ -35,6 +36,11 @@ class FakeApi:
         self.answers: dict[str, tuple[int, Any]] = {}
         self.asked: list[dict[str, Any]] = []
         self.opened: list[str] = []
+        self.worker = self
+
+    async def run(self, *, slots: int) -> None:
+        """Work until cancelled, as the worker does."""
+        await asyncio.Event().wait()
 
     def on(self, request: str, answer: Any, status: int = 200) -> None:
         """Answer `GET /areas` (or the like) so."""

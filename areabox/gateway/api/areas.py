@@ -82,12 +82,12 @@ async def remove(ask: Ask, area: str) -> None:
 
 async def enable(ask: Ask, area: str) -> Answer:
     """Switch an area on."""
-    return _answer(await ask.parts.areas.enable(ask.actor, area, True))  # noqa: FBT003 -- a verb with its value
+    return _answer(await ask.parts.areas.enable(ask.actor, area, True))
 
 
 async def disable(ask: Ask, area: str) -> Answer:
     """Switch an area off; runs that are under way go on."""
-    return _answer(await ask.parts.areas.enable(ask.actor, area, False))  # noqa: FBT003 -- the same
+    return _answer(await ask.parts.areas.enable(ask.actor, area, False))
 
 
 async def versions(ask: Ask, area: str) -> Page[Any]:
@@ -147,6 +147,8 @@ ROUTES: tuple[Route, ...] = (
     post(_AREA + "/disable", disable, "areas:write", answer=AreaView, audit="area.disable"),
     get(_AREA + "/versions", versions, "areas:read", answer=Page[VersionView]),
     get(_AREA + "/versions/{number}", version, "areas:read", answer=VersionDocument),
-    post("/api/v1/apply", apply, "areas:write", answer=list[ChangeView], body_max=bodies.IMPORT_MAX, audit="area.apply"),
+    post(
+        "/api/v1/apply", apply, "areas:write", answer=list[ChangeView], body_max=bodies.IMPORT_MAX, audit="area.apply"
+    ),
     get("/api/v1/schema/area.json", schema, PUBLIC, answer=dict[str, Any]),
 )  # fmt: skip

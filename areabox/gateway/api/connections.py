@@ -95,9 +95,7 @@ def view(connection: Connection) -> dict[str, Any]:
 
 
 def _answer(connection: Connection, headers: dict[str, str] | None = None) -> Answer:
-    return Answer(
-        value=view(connection), etag=str(connection.version), headers=headers or {}, object=connection.name
-    )
+    return Answer(value=view(connection), etag=str(connection.version), headers=headers or {}, object=connection.name)
 
 
 _ONE = "/api/v1/connections/{id}"

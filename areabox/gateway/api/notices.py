@@ -16,9 +16,7 @@ class Search(Listing, frozen=True, kw_only=True):
 
 async def list_(ask: Ask, query: Search) -> Page[Any]:
     """List notices, newest first."""
-    found = await ask.parts.notices.list(
-        ask.actor.owner, unseen=query.unseen, limit=query.count, after=query.after
-    )
+    found = await ask.parts.notices.list(ask.actor.owner, unseen=query.unseen, limit=query.count, after=query.after)
     return page([view(notice) for notice in found], query)
 
 

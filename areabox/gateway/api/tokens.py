@@ -26,7 +26,7 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A token for an account, by default mine; it ends after a duration or at a time, by default never."""
 
     name: str
-    scopes: list[str] = ["all"]
+    scopes: list[str] = msgspec.field(default_factory=lambda: ["all"])
     expires: str | None = None
     user: str | None = None
 
@@ -96,8 +96,6 @@ def view(token: Token) -> dict[str, Any]:
 
 ROUTES: tuple[Route, ...] = (
     get("/api/v1/tokens", list_, "tokens:read", answer=Page[TokenView]),
-    post(
-        "/api/v1/tokens", create, "tokens:write", answer=NewTokenView, status=201, secret=True, audit="token.create"
-    ),
+    post("/api/v1/tokens", create, "tokens:write", answer=NewTokenView, status=201, secret=True, audit="token.create"),
     delete("/api/v1/tokens/{id}", remove, "tokens:write", audit="token.delete"),
 )

@@ -1,0 +1,105 @@
+"""How does a page become HTML? By a template of `web/templates`, with everything escaped; and how do refusals look."""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from areabox.gateway.pages.static import address
+from areabox.gateway.problems import Refusal
+from areabox.gateway.routes import Answer, Ask, rfc3339
+from areabox.gateway.security import Caller
+from areabox.resources import directory
+from areabox.users.sessions import csrf
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HTML = "text/html"
+VALUE_MAX = 20_000
+NONE = "\u2013"  # an en dash
+SIGNS = {
+    "done": "✓", "failed": "✕", "uncertain": "▲", "held": "▲", "skipped": NONE, "cancelled": NONE, "collected": NONE,
+    "running": "⟳", "queued": "·", "waiting": "◷", "pending": "·", "on": "●", "off": "○", "ok": "✓", "dead": "✕",
+    "new": "·", "retrying": "⟳",
+}  # fmt: skip
+_KINDS = {
+    "done": "ok", "ok": "ok", "on": "ok", "failed": "bad", "dead": "bad", "uncertain": "warn", "held": "warn",
+    "running": "run", "waiting": "run", "queued": "run", "pending": "run", "retrying": "run",
+}  # fmt: skip
+
+
+def render(ask: Ask, template: str, status: int = 200, headers: dict[str, str] | None = None, **names: Any) -> Answer:
+    """Return a page."""
+    html = environment().get_template(f"pages/{template}.html").render(names | _frame(ask.caller, ask.path))
+    return Answer(value=html.encode(), status=status, media_type=HTML, headers=headers or {})
+
+
+def refused(told: Refusal, path: str) -> bytes:
+    """Return the page of a refusal."""
+    names = {"problem": told.body, **_frame(Caller(), path)}
+    return environment().get_template("pages/refused.html").render(names).encode()
+
+
+def _frame(caller: Caller, path: str) -> dict[str, Any]:
+    """Return what every page knows: who is logged in, the token of its forms, where it is."""
+    return {"me": caller.actor, "csrf": csrf(caller.session) if caller.session else "", "here": path}
+
+
+@functools.cache
+def environment() -> Environment:
+    """Return the templates, with what they may call."""
+    from jinja2 import Environment, FileSystemLoader
+
+    made = Environment(
+        loader=FileSystemLoader(directory("web") / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {"sign": sign, "tone": tone, "moment": moment, "iso": rfc3339, "took": took, "value": value}
+    made.filters["segment"] = lambda text: quote(str(text), safe="")
+    made.globals["asset"] = address
+    return made
+
+
+def sign(state: str) -> str:
+    """Return the mark of a state; it always stands beside the word."""
+    return SIGNS.get(state, "·")
+
+
+def tone(state: str) -> str:
+    """Return the class that colours a state."""
+    return _KINDS.get(state, "quiet")
+
+
+def moment(text: str | None) -> str:
+    """Return an RFC 3339 time as people read it, in UTC; the browser makes its own time of it."""
+    if not text:
+        return NONE
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%d %b %H:%M:%S").lstrip("0")
+
+
+def took(started: str | None, ended: str | None) -> str:
+    """Return how long something took."""
+    if not started or not ended:
+        return ""
+    seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def value(given: Any) -> str:
+    """Return a JSON value as text to be read, cut where it is very long."""
+    text = given if isinstance(given, str) else msgspec.json.format(msgspec.json.encode(given), indent=2).decode()
+    return text if len(text) <= VALUE_MAX else f"{text[:VALUE_MAX]}\n… {len(text) - VALUE_MAX:,} more characters"
