@@ -14,11 +14,8 @@ from typing import Any, Literal
 
 from areabox import __version__
 from areabox.actions import retention
-from areabox.actions.hooks import Hooks
 from areabox.actions.inbox import Inbox
-from areabox.actions.listener import Listener
-from areabox.actions.poller import Poller
-from areabox.actions.schedule import Scheduler
+from areabox.actions.service import Actions
 from areabox.actions.subscriptions import Subscriptions
 from areabox.areas import store
 from areabox.areas.cancelling import Cancelling
@@ -30,6 +27,7 @@ from areabox.areas.live import Live
 from areabox.areas.reacting import Reacting
 from areabox.areas.registry import Registry
 from areabox.areas.runs import Runs
+from areabox.areas.sealing import Sealing
 from areabox.areas.service import Areas
 from areabox.areas.starting import Starting
 from areabox.areas.waiting import Waiting
@@ -88,6 +86,7 @@ class App:
         self.telemetry.listen(self.metrics.listen)
         self.vault = Vault.load(clock, settings.key_file or settings.data_dir / "areabox.key", create=True)
         self.catalogue = Catalogue.discover(settings.data_dir)
+        self.sealing = Sealing(self.catalogue, self.vault)
         self.outbox = Outbox(backend, clock)
         self.egress = Egress(clock, allow=settings.egress_allow, limits_off=not settings.rate_limits)
         self._build_users()
@@ -96,17 +95,21 @@ class App:
         self.services = Services(clock, self.catalogue, self.connections, self.egress, house=self.house)
         self.connections.tester = self.services.label
         self._build_engine()
-        self._build_actions()
+        self.actions = Actions(
+            backend, clock, subscriptions=self.subscriptions, inbox=self.inbox, services=self.services,
+            connections=self.connections,
+        )  # fmt: skip
+        self.connections.on_state.append(self._connection_changed)
         self.areas = Areas(
-            backend, clock, self.registry, self.catalogue, self.subscriptions, self.connections.resolve,
-            base_url=self.base_url, changed=self.changed,
+            backend, clock, self.registry, self.catalogue, self.sealing, self.subscriptions, self.connections.resolve,
+            base_url=self.base_url,
         )  # fmt: skip
         self.events = Events(backend, self.registry, self.starting, self.inbox)
         self.housekeeping = self._housekeeping()
         await self.registry.open()
         for found in await self.subscriptions.internal("area.ended"):
             self.registry.internal[found.id] = found
-        await self.hooks.open()
+        await self.actions.open()
         row = await one(backend, "select value from meta where key = 'paused'")
         self.paused = row is not None and row["value"] == "1"
         self.asgi: Asgi = self._gateway()
@@ -129,14 +132,14 @@ class App:
 
     def _build_engine(self) -> None:
         backend, clock = self.backend, self.clock
-        self.registry = Registry(backend, self.catalogue)
+        self.registry = Registry(backend, self.catalogue, self.sealing)
         self.live = Live(backend, self.registry, base_url=self.base_url, zone=self.settings.zone)
         self.ending = Ending(self.registry, self.outbox)
         self.starting = Starting(clock, self.registry, self.live, self.ending)
         self.cancelling = Cancelling(backend, clock, self.registry, self.live, self.ending)
         self.subscriptions = Subscriptions(backend, clock, self.catalogue, self.vault, self.settings.zone_name)
         self.inbox = self.ending.inbox = Inbox(backend, clock, self.starting, self.subscriptions)
-        listening = Listening(backend, self.subscriptions, self.connections.resolve, self.changed)
+        listening = Listening(backend, self.subscriptions, self.connections.resolve)
         self.flow = Flow(
             backend, clock, self.registry, self.live, starting=self.starting, ending=self.ending,
             reacting=Reacting(clock, self.catalogue, self.services, self.connections, self.registry),
@@ -150,14 +153,6 @@ class App:
             backend, clock, self.registry, self.live, starting=self.starting, flow=self.flow, cancelling=self.cancelling
         )
 
-    def _build_actions(self) -> None:
-        backend, clock, subscriptions, inbox = self.backend, self.clock, self.subscriptions, self.inbox
-        self.scheduler = Scheduler(backend, clock, subscriptions, inbox)
-        self.poller = Poller(backend, clock, subscriptions, inbox, self.services, self.connections)
-        self.listener = Listener(backend, clock, subscriptions, inbox, self.services, self.connections)
-        self.hooks = Hooks(backend, clock, subscriptions, inbox, self.services)
-        self.connections.on_state.append(self._connection_changed)
-
     def _gateway(self) -> Asgi:
         from areabox.gateway.http import build_app
 
@@ -169,19 +164,12 @@ class App:
         return build_app(
             Parts(
                 backend=self.backend, clock=self.clock, site=site, areas=self.areas, runs=self.runs, events=self.events,
-                catalogue=self.catalogue, connections=self.connections, hooks=self.hooks, notices=self.outbox,
+                catalogue=self.catalogue, connections=self.connections, hooks=self.actions.hooks, notices=self.outbox,
                 accounts=self.accounts, sessions=self.sessions, tokens=self.tokens, audit=self.audit, setup=self.setup,
                 metrics=lambda: (self.metrics.render(), self.metrics.content_type), probes=self.probes(),
-                facts=self.facts,
+                facts=self.facts, pause=self.pause,
             )
         )  # fmt: skip
-
-    async def changed(self) -> None:
-        """Tell everyone who watches sources that other ones are wanted now."""
-        self.scheduler.changed()
-        self.poller.changed()
-        self.listener.changed()
-        await self.hooks.changed()
 
     async def _trusts(self, owner: str) -> bool:
         """Tell whether what an account types may be an address of the local network."""
@@ -193,8 +181,7 @@ class App:
     async def _connection_changed(self, connection: str, state: str) -> None:
         if state == "ok":
             await self.runs.reconnect(connection)
-            await self.poller.reconnected(connection)
-            await self.listener.reconnected(connection)
+            await self.actions.reconnected(connection)
 
     # --- running --------------------------------------------------------------------------------------------------
 
@@ -209,19 +196,15 @@ class App:
         slots = self.settings.slots if self.settings.rate_limits else UNLIMITED_SLOTS
         loops: dict[str, tuple[Callable[[], Awaitable[float]], Bell]] = {
             "due jobs": (self.worker.tick, self.worker.bell),
-            "schedule": (self.scheduler.tick, self.scheduler.bell),
-            "poller": (self.poller.tick, self.poller.bell),
-            "listener": (self.listener.tick, self.listener.bell),
-            "hooks": (self.hooks.tick, Bell()),
             "housekeeping": (self.housekeeping.tick, Bell()),
             "resync": (self._resync, Bell()),
         }
         self._tasks = [asyncio.create_task(run_loop(name, *loop), name=name) for name, loop in loops.items()]
+        self._tasks.append(asyncio.create_task(self.actions.run(), name="sources"))
         self._tasks.append(asyncio.create_task(self.worker.run(slots=slots), name="workers"))
 
     async def _resync(self) -> float:
         await self.worker.resync()
-        await self.subscriptions.sweep()
         return RESYNC_S
 
     async def pause(self, *, paused: bool) -> None:
@@ -255,8 +238,7 @@ class App:
     async def close(self) -> None:
         """Let go of everything, in reverse."""
         await self._stop_loops()
-        for part in (self.listener, self.poller, self.services):
-            await part.close()
+        await self.services.close()
         self.egress.close()
 
     def _housekeeping(self) -> Housekeeping:

@@ -215,9 +215,9 @@ class Compiler:
 
     def _condexpr(self, node: jinja.CondExpr, lenient: bool) -> Closure:  # noqa: FBT001
         test, yes = self.truth(node.test), self.compile(node.expr1, lenient=lenient)
-        if node.expr2 is None:
-            missing = Undefined("the value of an if without else")
-            no: Closure = (lambda _names, _budget: missing) if lenient else (lambda _names, _budget: _use(missing))
+        if node.expr2 is None:  # prints nothing, as in Jinja; `is defined` and `default` see that it is not there
+            nothing: Any = Undefined("the value of an if without else") if lenient else ""
+            no: Closure = lambda _names, _budget: nothing
         else:
             no = self.compile(node.expr2, lenient=lenient)
         return lambda names, budget: yes(names, budget) if test(names, budget) else no(names, budget)
@@ -250,17 +250,35 @@ class Compiler:
             fail(node, f"there is no filter {name}{did_you_mean(name, filters.FILTERS)}")
         if node.node is None:
             fail(node, f"the filter {name} has nothing to work on")
-        forgiving = name in filters.FORGIVING
-        value = self.compile(node.node, lenient=lenient or forgiving)
+        if name in filters.FORGIVING:
+            return self._default(node, lenient)
+        value = self.compile(node.node, lenient=lenient)
         call = self._arguments(node, f"filter {name}", function, 2)
 
         def get(names: Names, budget: Budget) -> Any:
             given = value(names, budget)
-            if given.__class__ is Undefined and not forgiving:
+            if given.__class__ is Undefined:
                 return given
             found = call(names, budget, given, budget)
             if found.__class__ is Undefined and not lenient:
                 raise found.error()
+            return found
+
+        return get
+
+    def _default(self, node: jinja.Filter, lenient: bool) -> Closure:  # noqa: FBT001
+        """Compile `x | default(y)`, which looks at y only where there is no x."""
+        self._arguments(node, f"filter {node.name}", filters.default, 2)
+        value = self.compile(node.node, lenient=True)
+        places = [self.compile(argument, lenient=lenient) for argument in node.args]
+        words = {pair.key: self.compile(pair.value, lenient=lenient) for pair in node.kwargs}
+        otherwise = words.get("default_value", places[0] if places else lambda _names, _budget: "")
+        boolean = words.get("boolean", places[1] if len(places) > 1 else lambda _names, _budget: False)
+
+        def get(names: Names, budget: Budget) -> Any:
+            found = value(names, budget)
+            if found.__class__ is Undefined or (truth(boolean(names, budget)) and not truth(found)):
+                return otherwise(names, budget)
             return found
 
         return get
@@ -343,10 +361,6 @@ def _called(what: str, function: Callable[..., Any], *given: Any, **named: Any) 
         return function(*given, **named)
     except (EvaluationError, *TROUBLE) as error:
         raise EvaluationError(f"{what}: {error}") from None
-
-
-def _use(missing: Undefined) -> NoReturn:
-    raise missing.error()
 
 
 def _key(value: Any) -> Any:

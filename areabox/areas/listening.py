@@ -19,9 +19,9 @@ class Listening:
 
     def __init__(
         self, backend: Backend, subscriptions: Subscriptions,
-        resolve: Callable[[str, str, str | None], Awaitable[str | None]], changed: Callable[[], Awaitable[None]],
+        resolve: Callable[[str, str, str | None], Awaitable[str | None]],
     ) -> None:  # fmt: skip
-        self._backend, self._subscriptions, self._resolve, self._changed = backend, subscriptions, resolve, changed
+        self._backend, self._subscriptions, self._resolve = backend, subscriptions, resolve
 
     async def for_wait(
         self, run: RunState, node: str, action: str, params: dict[str, Any], connection: str | None,
@@ -40,6 +40,5 @@ class Listening:
             unit = Unit()
             found = await self._subscriptions.ensure(unit, run.owner, want)
             if not unit.statements or await self._backend.commit(unit):
-                await self._changed()
                 return found
         raise InputError(f"could not listen to {action}: others were faster each time")

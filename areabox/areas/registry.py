@@ -13,6 +13,7 @@ import msgspec
 from areabox.actions.rows import Subscription
 from areabox.areas import document
 from areabox.areas.outline import Outline
+from areabox.areas.sealing import Sealing
 from areabox.database import Backend, Row
 from areabox.errors import InputError
 from areabox.reactions import queue
@@ -58,8 +59,8 @@ def head_of(row: Row) -> Head:
 class Registry:
     """The index of areas in memory."""
 
-    def __init__(self, backend: Backend, catalogue: document.CatalogueView) -> None:
-        self._backend, self._catalogue = backend, catalogue
+    def __init__(self, backend: Backend, catalogue: document.CatalogueView, sealing: Sealing) -> None:
+        self._backend, self._catalogue, self._sealing = backend, catalogue, sealing
         self._compiled: OrderedDict[tuple[str, int], Outline] = OrderedDict()
         self._by_slug: dict[tuple[str, str], str] = {}
         self.heads: dict[str, Head] = {}
@@ -145,7 +146,8 @@ class Registry:
         self._remember(area, version, Outline(program))
 
     def _compile(self, area: str, version: int, text: bytes) -> Outline:
-        program = document.from_data(msgspec.json.decode(text), catalogue=self._catalogue)
+        opened = self._sealing.open(area, msgspec.json.decode(text))
+        program = document.from_data(opened, catalogue=self._catalogue)
         return self._remember(area, version, Outline(program))
 
     def _remember(self, area: str, version: int, outline: Outline) -> Outline:

@@ -17,6 +17,7 @@ from areabox.areas.answers import at
 from areabox.areas.model import AnyStep, Program, WaitFor
 from areabox.areas.outline import branches
 from areabox.areas.registry import Head, Registry
+from areabox.areas.sealing import Sealing
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
 from areabox.errors import ConflictError, InputError, NotFoundError, Problem
@@ -51,12 +52,12 @@ class Areas:
 
     def __init__(
         self, backend: Backend, clock: Clock, registry: Registry, catalogue: document.CatalogueView,
-        subscriptions: Subscriptions, resolve: Callable[[str, str, str | None], Awaitable[str | None]], *,
-        base_url: str = "",
-        changed: Callable[[], Awaitable[None]],
+        sealing: Sealing, subscriptions: Subscriptions,
+        resolve: Callable[[str, str, str | None], Awaitable[str | None]], *, base_url: str = "",
     ) -> None:  # fmt: skip
         self._backend, self._clock, self._registry, self._catalogue = backend, clock, registry, catalogue
-        self._subscriptions, self._resolve, self._base_url, self._changed = subscriptions, resolve, base_url, changed
+        self._sealing = sealing
+        self._subscriptions, self._resolve, self._base_url = subscriptions, resolve, base_url
 
     # --- apply ----------------------------------------------------------------------------------------------------
 
@@ -86,7 +87,7 @@ class Areas:
             self._registry.drop(head.id)
         await self._take_in(heads, steps)
         done = [
-            Change(head.slug, step.change, head.version, await self._lines(head), _diff(step.head, step.program))
+            Change(head.slug, step.change, head.version, await self._lines(head), self._diff(step))
             for head, step in zip(heads, steps, strict=True)
         ]
         return done + [Change(head.slug, "removed", None, []) for head in removed]
@@ -111,30 +112,47 @@ class Areas:
 
     def _step(self, actor: Actor, program: Program, source: str | None) -> _Step:
         head = self._registry.find(actor.owner, program.slug)
+        before = None if head is None else self._opened(head)
+        restored = self._sealing.restore(program.document, before)
+        if restored != program.document:
+            program = document.from_data(restored, catalogue=self._catalogue)
         if head is None:
             return _Step(program, source, None, "created")
-        same = msgspec.json.decode(head.document) == program.document
+        same = before == program.document
         return _Step(program, source, head, "unchanged" if same else "changed")
+
+    def _opened(self, head: Head) -> dict[str, Any]:
+        return self._sealing.open(head.id, msgspec.json.decode(head.document))
+
+    def _shown(self, head: Head) -> dict[str, Any]:
+        return self._sealing.star(msgspec.json.decode(head.document))
 
     def _unnamed(self, actor: Actor, steps: list[_Step]) -> list[Head]:
         named = {step.program.slug for step in steps}
         return [h for h in self._registry.heads.values() if h.owner == actor.owner and h.slug not in named]
 
+    def _diff(self, step: _Step) -> str:
+        old = None if step.head is None else self._shown(step.head)
+        return _diff(old, self._sealing.star(step.program.document))
+
     def _foreseen(self, step: _Step) -> Change:
         version = None if step.head is None else step.head.version
-        return Change(step.program.slug, step.change, version, [], _diff(step.head, step.program))
+        return Change(step.program.slug, step.change, version, [], self._diff(step))
 
     async def _write(self, unit: Unit, actor: Actor, step: _Step) -> Head:
         if step.change == "unchanged" and step.head is not None:
             return step.head
         now = self._clock.now_ms()
         before, program = step.head, step.program
+        area = before.id if before else self._clock.new_id()
+        sealed = self._sealing.seal(area, program.document)
         head = Head(
-            id=before.id if before else self._clock.new_id(), owner=actor.owner, slug=program.slug, name=program.name,
+            id=area, owner=actor.owner, slug=program.slug, name=program.name,
             version=before.version + 1 if before else 1, enabled=program.enabled,
-            document=msgspec.json.encode(program.document), lan=actor.role in ("owner", "admin"),
+            document=msgspec.json.encode(sealed), lan=actor.role in ("owner", "admin"),
         )  # fmt: skip
-        library.write(unit, head, before, source=step.source, author=actor.account_id, now=now)
+        source = step.source if sealed == program.document else None  # a text with secrets in it is not kept
+        library.write(unit, head, before, source=source, author=actor.account_id, now=now)
         wanted = await self._wanted(actor, program)
         await self._subscriptions.reconcile(unit, head.id, actor.owner, wanted, enabled=head.enabled)
         return head
@@ -181,7 +199,6 @@ class Areas:
             self._registry.put(head)
             self._registry.keep(head.id, head.version, step.program)
             self._registry.listen(head.id, await self._subscriptions.for_area(head.id))
-        await self._changed()
 
     # --- one area -------------------------------------------------------------------------------------------------
 
@@ -225,7 +242,7 @@ class Areas:
     async def _view(self, head: Head) -> dict[str, Any]:
         times = await library.times(self._backend, head.id)
         return {
-            **msgspec.json.decode(head.document),
+            **self._shown(head),
             "enabled": head.enabled,
             "version": head.version,
             "state": "on" if head.enabled else "off",
@@ -253,13 +270,12 @@ class Areas:
         if not await self._backend.commit(unit):
             raise ConflictError("somebody changed the area meanwhile; read it again")
         self._registry.drop(head.id)
-        await self._changed()
 
     async def enable(self, actor: Actor, slug: str, enabled: bool) -> dict[str, Any]:  # noqa: FBT001 -- a verb with its value
         """Switch an area on or off; runs that are under way go on."""
         head = self._head(actor, slug)
         if head.enabled != enabled:
-            document_ = msgspec.json.decode(head.document)
+            document_ = self._opened(head)
             document_.pop("enabled", None)
             if not enabled:
                 document_["enabled"] = False
@@ -294,14 +310,14 @@ class Areas:
         found = await library.version(self._backend, self._head(actor, slug).id, number)
         if found is None:
             raise NotFoundError(f"{slug} has no version {number}")
-        return found
+        return {**found, "document": self._sealing.star(found["document"])}
 
     async def export(self, actor: Actor, slugs: Sequence[str] = ()) -> Texts:
         """Return areas as YAML, by id; all of them where none is named."""
         heads = [self._head(actor, slug) for slug in slugs] or sorted(
             (head for head in self._registry.heads.values() if head.owner == actor.owner), key=lambda head: head.slug
         )
-        return [(head.slug, document.emit_yaml(msgspec.json.decode(head.document))) for head in heads]
+        return [(head.slug, document.emit_yaml(self._shown(head))) for head in heads]
 
 
 def waits(steps: tuple[AnyStep, ...]) -> list[WaitFor]:
@@ -321,8 +337,8 @@ def _tags(head: Head) -> list[str]:
     return found
 
 
-def _diff(head: Head | None, program: Program) -> str:
-    before = "" if head is None else document.emit_yaml(msgspec.json.decode(head.document))
-    after = document.emit_yaml(program.document)
+def _diff(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
+    before = "" if old is None else document.emit_yaml(old)
+    after = document.emit_yaml(new)
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="")
     return "\n".join(lines)

@@ -92,7 +92,7 @@ class Call:
         """Print what the API answered with --json, else a sentence."""
         if self.json:
             output.print_json(answer)
-        else:
+        elif sentence:
             self.say(sentence)
 
     def say(self, sentence: str) -> None:

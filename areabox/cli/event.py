@@ -25,7 +25,6 @@ async def list_(call: Call, api: Api, action: str | None, limit: int | None, aft
         output.column("event", "id"),
         output.column("action"),
         output.when("at"),
-        output.column("payload"),
         output.column("reason"),
     )
 

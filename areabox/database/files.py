@@ -9,6 +9,7 @@ from areabox.errors import ConfigurationError
 
 STATEMENTS_KEPT = 512  # compiled ones, per connection
 CHECKPOINT_PAGES = 1_000  # of log, 4 MiB: a commit that leaves more copies it back, which a slow card must bear
+LOG_LIMIT_BYTES = 16 * 1024 * 1024  # it is cut to that when it begins anew
 _BOTH = """
 pragma trusted_schema = off;
 pragma cell_size_check = on;
@@ -22,7 +23,7 @@ pragma checkpoint_fullfsync = on;
 pragma foreign_keys = on;
 pragma busy_timeout = 0;
 pragma wal_autocheckpoint = {CHECKPOINT_PAGES};
-pragma journal_size_limit = 16777216;
+pragma journal_size_limit = {LOG_LIMIT_BYTES};
 pragma cache_size = -8192;
 """
 READING = f"""{_BOTH}

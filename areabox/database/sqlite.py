@@ -14,7 +14,7 @@ from areabox.database import Handler, Message, Pointer, QueueStats, Row, Unit
 from areabox.database import migrate as migrations
 from areabox.database.bus import Bus
 from areabox.database.dispatch import Dispatcher, Refill
-from areabox.database.files import connect
+from areabox.database.files import LOG_LIMIT_BYTES, connect
 from areabox.database.hot import HotQueue
 from areabox.database.readers import Readers
 from areabox.database.space import Space, check_filesystem, quick_check
@@ -26,10 +26,11 @@ log = logging.getLogger(__name__)
 _USED = """
 select (page_count - freelist_count) * page_size from pragma_page_count, pragma_freelist_count, pragma_page_size
 """
+LOG_LOOK_BATCHES = 16  # between two looks at the size of the write-ahead log
 IDLE_S = 5.0  # without a write, after which the write-ahead log is copied back …
 IDLE_WAL_BYTES = 1024 * 1024  # … if it is worth it: below that, one copying for many writes spares the disk
 VACUUM_PAGES = 256  # at once, since others wait meanwhile
-VACUUM_BUSY_MS = 250  # how long readers are waited for, so that the file can be cut
+READERS_MS = 250  # how long readers are waited for, and all writers with them, so that the log can begin anew
 
 
 class SqliteBackend:
@@ -47,6 +48,7 @@ class SqliteBackend:
         self._writer: Writer | None = None
         self._care: asyncio.TimerHandle | None = None
         self._batches_seen = 0
+        self._log_limit = LOG_LIMIT_BYTES
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -130,16 +132,29 @@ class SqliteBackend:
             if unit.messages:
                 self._bus.tell(unit.messages)
         self.space.stored()
+        if self._writer is not None and self._writer.batches % LOG_LOOK_BATCHES == 0:
+            self._limit_log(self._writer)
         if self._care is None:
             self._care = asyncio.get_running_loop().call_later(IDLE_S, self._look_after)
 
     def _failed(self, error: AreaboxError) -> None:
         if isinstance(error, StorageFullError):
+            if self._writer is not None and not self.space.full:
+                self._writer.run(_make_use_of_log).add_done_callback(_report)
             self.space.release()
             if self._on_full is not None:
                 self._on_full()
 
     # --- care of the file -----------------------------------------------------------------------------------------
+
+    def _limit_log(self, writer: Writer) -> None:
+        """Let the log begin anew if it grew beyond its limit, since readers that overlap never let it by themselves."""
+        size = self.space.wal_bytes()
+        if size <= LOG_LIMIT_BYTES:
+            self._log_limit = LOG_LIMIT_BYTES
+        elif size > self._log_limit:
+            self._log_limit = 2 * size  # a reader that takes its time, such as a backup, is not waited for again soon
+            writer.run(_restart_log).add_done_callback(_report)
 
     def _look_after(self) -> None:
         """Copy the log back once nobody writes any more; nothing wakes a process in which nothing was written."""
@@ -217,19 +232,32 @@ def _vacuum_some(connection: sqlite3.Connection) -> bool:
     """Cut some free pages off, and return whether there are more."""
     free: int = connection.execute("pragma freelist_count").fetchone()[0]
     if free and connection.execute("pragma auto_vacuum").fetchone()[0] == 2:
-        connection.execute(f"pragma incremental_vacuum({VACUUM_PAGES})").fetchall()
+        connection.executescript(f"pragma incremental_vacuum({VACUUM_PAGES})")  # `execute` would take one step, a page
         return free > VACUUM_PAGES
     return False
+
+
+def _make_use_of_log(connection: sqlite3.Connection) -> None:
+    """Copy the log back into the room that the reserve left, but keep it as large: what deletes is written into it."""
+    connection.execute("pragma wal_checkpoint(restart)").fetchall()
+
+
+def _restart_log(connection: sqlite3.Connection) -> None:
+    _waiting_for_readers(connection, "restart")
+
+
+def _cut(connection: sqlite3.Connection) -> None:
+    _waiting_for_readers(connection, "truncate")
+
+
+def _waiting_for_readers(connection: sqlite3.Connection, mode: str) -> None:
+    connection.execute(f"pragma busy_timeout = {READERS_MS}")
+    try:
+        connection.execute(f"pragma wal_checkpoint({mode})").fetchall()
+    finally:
+        connection.execute("pragma busy_timeout = 0")
 
 
 def _report(checkpointed: asyncio.Future[None]) -> None:
     if not checkpointed.cancelled() and (error := checkpointed.exception()) is not None:
         log.warning("the write-ahead log could not be copied back: %s", error)
-
-
-def _cut(connection: sqlite3.Connection) -> None:
-    connection.execute(f"pragma busy_timeout = {VACUUM_BUSY_MS}")
-    try:
-        _checkpoint(connection)
-    finally:
-        connection.execute("pragma busy_timeout = 0")

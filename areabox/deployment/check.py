@@ -112,7 +112,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     try:
         status = migrate.status(path)
         schema = status.applied[-1] if status.applied else "none"
-        yield Finding("database", OK, f"{path}, {_megabytes(path.stat().st_size)}, schema {schema}")
+        yield Finding("database", OK, f"{path}, {_megabytes(_size(path))}, schema {schema}")
         if status.pending:
             yield Finding("schema", NOTE, f"to come: {', '.join(status.pending)}", "the next start brings it")
         with _read_only(path) as connection:
@@ -148,8 +148,7 @@ def database_status(path: Path) -> dict[str, Any]:
     with _read_only(path) as connection:
         tables = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
         counts = {name: connection.execute(f'select count(*) from "{name}"').fetchone()[0] for name in sorted(tables)}  # noqa: S608 -- names from the schema
-    size = path.stat().st_size
-    return {"path": str(path), "bytes": size, "applied": status.applied, "pending": status.pending, "rows": counts}
+    return {"path": str(path), "bytes": _size(path), "applied": status.applied, "pending": status.pending, "rows": counts}
 
 
 def pending(path: Path) -> list[str]:
@@ -216,6 +215,12 @@ async def _public_address(settings: Settings) -> Finding:
         return Finding("public address", OK, settings.public_url)
     detail = f"{settings.public_url} answers {answer.status_code}, and not as areabox does"
     return Finding("public address", WARNING, detail, "look at the proxy's upstream")
+
+
+def _size(path: Path) -> int:
+    """Return the size of a database with what was not copied into its file yet."""
+    log = path.with_name(path.name + "-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 
 
 def _megabytes(size: int) -> str:

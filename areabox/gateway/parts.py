@@ -64,4 +64,5 @@ class Parts:
     setup: Setup
     metrics: Callable[[], tuple[bytes, str]]  # the text and its media type
     probes: Mapping[str, Callable[[], Awaitable[Probe]]] = field(default_factory=dict)
+    pause: Callable[..., Awaitable[None]] | None = None  # pause(paused=…): hold everything, or let it go on
     facts: Callable[[], Awaitable[dict[str, Any]]] | None = None  # more of `/system`: sizes, settings

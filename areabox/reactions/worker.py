@@ -158,6 +158,7 @@ class Worker:
 
     async def run(self, *, slots: int) -> None:
         """Work until cancelled."""
+        self._stopping.clear()
         await self._backend.consume(self.handle, slots=slots)
 
     async def stop(self, grace_s: float) -> None:

@@ -254,6 +254,7 @@ class Connections:
     def _split(self, id: str, way: Way, values: Mapping[str, Any]) -> tuple[str, bytes | None]:
         """Return the columns of values: what may lie open as JSON, and the rest sealed."""
         hidden = {name: values[name] for name in way.form.secrets if name in values}
+        self.scrubber.learn(str(value) for value in hidden.values())
         open_ = {name: value for name, value in values.items() if name not in hidden}
         sealed = self._vault.seal(_purpose(id), msgspec.json.encode(hidden)) if hidden else None
         return msgspec.json.encode(open_).decode(), sealed

@@ -10,6 +10,7 @@ A host is a name with its port. Whoever waits is served in order, and hosts take
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from email.utils import parsedate_to_datetime
 
@@ -174,7 +175,7 @@ def parse_retry_after(value: str | None, now_ms: int) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = _until(text, now_ms)
-    if seconds != seconds:
+    if math.isnan(seconds):
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
 

@@ -244,7 +244,7 @@ def _keep_s(wire: Wire, *, repeatable: bool) -> float:
 
 
 def _watch(wire: Wire) -> None:
-    """Let the system notice within two minutes that the other side of a silent connection is gone (RFC 1122 §4.2.3.6)."""
+    """Let the system notice within two minutes if the other side of a silent connection is gone."""
     sock = wire.transport.get_extra_info("socket") if wire.transport is not None else None
     if sock is None:
         return

@@ -154,7 +154,9 @@ class WebSocket:
                 await self._send(_PING, b"")
                 continue
             except NoAnswer as error:
-                raise Closed(f"{self._wire.name} ended the connection without a word") from error
+                raise self._ended() from error
+            if not data:
+                raise self._ended()
             self._pinged = False
             return data
 
@@ -172,7 +174,10 @@ class WebSocket:
         try:
             await self._wire.write(head + mask + masked(data, mask))
         except NoAnswer as error:
-            raise Closed(f"{self._wire.name} ended the connection without a word") from error
+            raise self._ended() from error
+
+    def _ended(self) -> Closed:
+        return Closed(f"{self._wire.name} ended the connection without a word")
 
     async def _fault(self, what: str, code: int = 1002) -> Closed:
         error = Closed(f"{self._wire.name} {what}", code)

@@ -44,7 +44,7 @@ class Stale(NoAnswer):
     """A kept connection ended before a byte of the answer: most likely the other side had closed it already."""
 
 
-class _Broken(Exception):
+class _Broken(Exception):  # noqa: N818 -- raised through the parser, never seen outside
     """What was received cannot be an answer."""
 
 
@@ -54,7 +54,8 @@ class Wire(asyncio.Protocol):
     __slots__ = (
         "_begun", "_buffered", "_complete", "_error", "_fresh", "_gone", "_head_only", "_headed", "_interim", "_keep",
         "_limit", "_loop", "_more", "_parser", "_parts", "_paused", "_received", "_room", "_size", "_streaming",
-        "_upgrade", "_waiter", "address", "headers", "idle_since_s", "keep_s", "name", "status", "transport", "upgraded",
+        "_upgrade", "_waiter", "address", "headers", "idle_since_s", "keep_s", "name", "status", "transport",
+        "upgraded",
     )  # fmt: skip
 
     def __init__(self, name: str, address: Address, gone: Callable[[Wire], None]) -> None:
@@ -126,7 +127,7 @@ class Wire(asyncio.Protocol):
         return data
 
     async def write(self, data: bytes) -> None:
-        """Send bytes in the other protocol, and wait while the other side does not read; raises `NoAnswer` if it ended."""
+        """Send bytes in the other protocol, and wait while nobody reads them; raises `NoAnswer` if it ended."""
         if self.transport is None or self.transport.is_closing():
             raise self._error or self._lost()
         self.transport.write(data)

@@ -119,7 +119,7 @@ def test_an_expression_has_the_value_that_jinja_users_expect(source: str, result
         "{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}.",
         "{# a comment #}x{% raw %}{{ raw }}{% endraw %}",
         "  {%- if true -%}  x  {%- endif -%}  y",
-        "{{ 'x' if trigger.n == 5 }}!",
+        "{{ 'x' if trigger.n == 5 }}{{ 'y' if trigger.n == 6 }}!",
         "{{ trigger.title | replace('e', 'E') | upper | length }}.",
         "{{ trigger.rows | map(attribute='b') | join(', ') }}.",
         "{{ trigger.rows | selectattr('a', 'gt', 1) | map(attribute='a') | list }}.",
@@ -214,7 +214,6 @@ def test_a_value_knows_whether_it_is_literal_and_what_it_uses() -> None:
         ("[trigger.q]", "trigger.q is undefined"),
         ("trigger.q | upper", "trigger.q is undefined"),
         ("trigger.empty | first", "first of an empty list is undefined"),
-        ("'x' if false", "the value of an if without else is undefined"),
         ("1 + 'a'", "+ between a number and text has no meaning; use ~ to join texts"),
         ("trigger.o + 1", "+ between an object and a number has no meaning"),
         ("1 < 'a'", "a number and text have no order"),
@@ -266,6 +265,15 @@ def test_undefined_can_be_asked_for_at_any_depth(source: str) -> None:
 def test_a_default_reaches_through_a_filter() -> None:
     assert evaluate("trigger.q | lower | default('x')") == "x"
     assert evaluate("(trigger.q.r | int) | d(3)") == 3
+
+
+def test_a_default_is_looked_at_only_where_it_is_needed() -> None:
+    assert evaluate("trigger.title | default(trigger.q)") == "New Kernel"
+    assert evaluate("trigger.q | default(trigger.title)") == "New Kernel"
+    assert evaluate("trigger.q | default(trigger.r) | default('x')") == "x"
+    assert evaluate("trigger.none | default(default_value='x', boolean=true)") == "x"
+    with pytest.raises(EvaluationError, match=r"trigger\.r is undefined"):
+        evaluate("trigger.q | default(trigger.r)")
 
 
 @pytest.mark.parametrize(

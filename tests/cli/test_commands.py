@@ -196,7 +196,7 @@ def test_a_dead_connection_needs_attention(areabox, api):
 
 
 def test_text_from_outside_cannot_steer_the_terminal(areabox, api):
-    api.on("GET /events", {"items": [{"id": "e", "action": "rss.new_entry", "payload": "\x1b[2Jgone\n"}], "next": None})
+    api.on("GET /events", {"items": [{"id": "e", "action": "rss.new_entry", "reason": "\x1b[2Jgone\n"}], "next": None})
     assert "\x1b" not in areabox("event", "list").out
 
 

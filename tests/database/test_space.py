@@ -23,7 +23,7 @@ from areabox.errors import ConfigurationError, StorageFullError
 from tests.support import FakeClock
 
 PUT = "insert into meta (key, value) values (?, ?)"
-RESERVE = 256 * 1024
+RESERVE = 5 * 1024 * 1024
 
 
 def put(key: str, size: int = 2000) -> Unit:
@@ -135,10 +135,10 @@ def test_the_check_ends_when_its_time_is_over(tmp_path: Path):
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 3 MiB, where the tests may mount one."""
+    """A disk of 24 MiB, where the tests may mount one."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting takes root")
     yield folder
@@ -153,17 +153,17 @@ async def small(small_disk: Path, clock: FakeClock) -> AsyncIterator[SqliteBacke
     await backend.close()
 
 
-async def fill(backend: SqliteBackend, prefix: str = "") -> set[str]:
+async def fill(backend: SqliteBackend, size: int = 9000) -> set[str]:
     """Write until the disk is full, eight at a time; return what was acknowledged."""
     acknowledged: set[str] = set()
 
     async def writer(n: int) -> None:
         for i in range(5000):
             try:
-                assert await backend.commit(put(f"{prefix}{n}-{i}"))
+                assert await backend.commit(put(f"{n}-{i}", size))
             except StorageFullError:
                 return
-            acknowledged.add(f"{prefix}{n}-{i}")
+            acknowledged.add(f"{n}-{i}")
 
     await asyncio.gather(*(writer(n) for n in range(8)))
     return acknowledged
@@ -175,7 +175,7 @@ async def test_a_full_disk_is_told_and_holds_what_was_acknowledged_and_nothing_e
     reserve = small.path.with_name("areabox.db.reserve")
     ballast = small.path.with_name("ballast")
     assert reserve.stat().st_size == RESERVE
-    ballast.write_bytes(b"x" * 800_000)
+    ballast.write_bytes(b"x" * 8_000_000)
     acknowledged = await fill(small)
     assert len(acknowledged) > 100
     assert await keys(small) == acknowledged

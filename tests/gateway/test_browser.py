@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,72 @@ async def test_a_refusal_is_a_page_for_people_and_json_for_programs(browser: htt
     assert "there is no area nothing" in page.text
     problem = await browser.get("/api/v1/areas/nothing", headers={"Accept": "text/html"})
     assert problem.json()["detail"] == "there is no area nothing"
+
+
+# --- buttons ----------------------------------------------------------------------------------------------------------
+
+ASK = """\
+area: question
+when: [{webhook.received: {}}]
+then:
+  - ask: {question: Really?, choices: ["Yes", "No"]}
+  - return: {chosen: "{{ steps.s1.choice }}"}
+"""
+
+
+async def press(browser: httpx2.AsyncClient, path: str, **fields: str) -> httpx2.Response:
+    csrf = (await browser.get("/api/v1/me")).json()["csrf"]
+    return await browser.post(path, data={"csrf": csrf, **fields})
+
+
+async def test_buttons_do_what_they_say_and_lead_back(
+    running: App, browser: httpx2.AsyncClient, owner: httpx2.AsyncClient
+) -> None:
+    await owner.post("/api/v1/areas", content=ASK, headers={"Content-Type": "application/yaml"})
+    started = await press(browser, "/areas/question/run")
+    where = started.headers["location"]
+    assert where.startswith("/runs/")
+    run_id = where.removeprefix("/runs/")
+    async with asyncio.timeout(10):
+        while (await owner.get(f"/api/v1/runs/{run_id}")).json()["state"] != "waiting":
+            await asyncio.sleep(0.01)
+    page = (await browser.get(where)).text
+    assert f'action="{where}/steps/s1/answer"' in page
+    assert "Really?" in (await browser.get("/")).text
+    assert (await press(browser, f"{where}/steps/s1/answer", choice="Maybe")).status_code == 422
+    assert (await press(browser, f"{where}/steps/s1/answer", choice="Yes")).headers["location"] == where
+    await running.runs.wait(run_id, 10)
+    run = (await owner.get(f"/api/v1/runs/{run_id}")).json()
+    assert (run["state"], run["result"]) == ("done", {"chosen": "Yes"})
+    again = (await press(browser, f"{where}/retry")).headers["location"]
+    assert again != where
+    assert (await press(browser, f"{again}/cancel")).headers["location"] == again
+    assert (await press(browser, "/areas/question/disable")).headers["location"] == "/areas/question"
+    assert "Switch on" in (await browser.get("/areas/question")).text
+    assert (await press(browser, "/areas/question/enable")).status_code == 303
+
+
+async def test_notices_are_seen_by_a_button(running: App, browser: httpx2.AsyncClient, accounts: Any) -> None:
+    for n in range(3):
+        await running.outbox.message(accounts["owner"].id, "Hi there", "", "", f"key-{n}")
+    page = (await browser.get("/")).text
+    assert "Hi there, 3 times" in page
+    ids = page.partition('name="ids" value="')[2].partition('"')[0]
+    assert (await press(browser, "/notices/seen", ids=f"{ids},gone")).headers["location"] == "/"
+    assert "Hi there" not in (await browser.get("/")).text
+
+
+async def test_a_button_needs_our_own_page(browser: httpx2.AsyncClient, hello: Any) -> None:
+    assert (await browser.post("/areas/hello/disable")).status_code == 403
+    assert (await browser.post("/areas/hello/disable", data={"csrf": "x"})).status_code == 403
+    evil = {"Origin": "http://evil.example"}
+    csrf = (await browser.get("/api/v1/me")).json()["csrf"]
+    assert (await browser.post("/areas/hello/disable", data={"csrf": csrf}, headers=evil)).status_code == 403
+
+
+async def test_whoever_may_not_has_no_buttons(connect: Connect, app: App, accounts: Any) -> None:
+    await app.accounts.set_password(accounts["viewer"], PASSWORD)
+    client = connect()
+    await client.post("/login", data={"email": "viewer@example.org", "password": PASSWORD})
+    assert (await client.get("/")).status_code == 200
+    assert (await press(client, "/areas/hello/run")).status_code == 403

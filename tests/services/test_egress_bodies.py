@@ -80,6 +80,9 @@ async def test_what_opens_to_more_than_allowed_is_too_large(clock):
 
 
 async def test_a_librarys_answers_are_opened_with_the_same_bounds(clock):
-    async with serving(raw(packed(gzip.compress(b"hello")))) as server:
-        async with opened(clock) as egress, guarded_client(egress) as client:
-            assert (await client.get(server.url())).text == "hello"
+    async with (
+        serving(raw(packed(gzip.compress(b"hello")))) as server,
+        opened(clock) as egress,
+        guarded_client(egress) as client,
+    ):
+        assert (await client.get(server.url())).text == "hello"

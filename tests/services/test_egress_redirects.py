@@ -92,15 +92,17 @@ async def test_a_redirect_is_judged_as_any_request(clock, location):
 async def test_a_public_service_cannot_redirect_into_the_local_network(clock):
     local = ipaddress.ip_network("127.0.0.0/8")
     resolve = names({"public.example.org": ["127.0.0.1"], "nas.lan": ["127.0.0.1"]})
-    async with serving(redirecting({"/a": "http://nas.lan:1/"})) as server:
-        async with opened(clock, resolve=resolve, allow=[local]) as egress:
-            public = lambda address: str(address) == "127.0.0.1"  # the public host of this test
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("areabox.services.egress.is_public", public)
-                with pytest.raises(Refused, match="a public service redirected there"):
-                    await egress.request(
-                        "GET", server.url("/a", host="public.example.org"), literal_hosts=frozenset({"nas.lan"})
-                    )
+    async with (
+        serving(redirecting({"/a": "http://nas.lan:1/"})) as server,
+        opened(clock, resolve=resolve, allow=[local]) as egress,
+    ):
+        public = lambda address: str(address) == "127.0.0.1"  # the public host of this test
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("areabox.services.egress.is_public", public)
+            with pytest.raises(Refused, match="a public service redirected there"):
+                await egress.request(
+                    "GET", server.url("/a", host="public.example.org"), literal_hosts=frozenset({"nas.lan"})
+                )
 
 
 SECRETS = {"Authorization": "Bearer x", "Cookie": "a=b", "X-Api-Key": "k", "Accept": "text/html", "X-Custom": "c"}
@@ -108,20 +110,26 @@ SECRETS = {"Authorization": "Bearer x", "Cookie": "a=b", "X-Api-Key": "k", "Acce
 
 async def test_another_party_gets_no_credentials(clock):
     resolve = names({"first.example.org": ["127.0.0.1"], "second.example.org": ["127.0.0.1"]})
-    async with serving(echo) as second, opened(clock, resolve=resolve) as egress:
-        async with serving(redirecting({"/a": second.url("/b", host="second.example.org")}, 307)) as first:
-            await egress.request("POST", first.url("/a", host="first.example.org"), content="x", headers=SECRETS)
-            assert first.requests[0].headers["x-api-key"] == "k"
-            got = second.requests[0].headers
-            assert not {"authorization", "cookie", "x-api-key", "x-custom"} & set(got)
-            assert got["accept"] == "text/html"
+    async with (
+        serving(echo) as second,
+        opened(clock, resolve=resolve) as egress,
+        serving(redirecting({"/a": second.url("/b", host="second.example.org")}, 307)) as first,
+    ):
+        await egress.request("POST", first.url("/a", host="first.example.org"), content="x", headers=SECRETS)
+        assert first.requests[0].headers["x-api-key"] == "k"
+        got = second.requests[0].headers
+        assert not {"authorization", "cookie", "x-api-key", "x-custom"} & set(got)
+        assert got["accept"] == "text/html"
 
 
 async def test_another_port_is_another_party(clock):
-    async with serving(echo) as second, serving(redirecting({"/a": second.url("/b")})) as first:
-        async with opened(clock) as egress:
-            await egress.request("GET", first.url("/a"), headers=SECRETS)
-            assert "authorization" not in second.requests[0].headers
+    async with (
+        serving(echo) as second,
+        serving(redirecting({"/a": second.url("/b")})) as first,
+        opened(clock) as egress,
+    ):
+        await egress.request("GET", first.url("/a"), headers=SECRETS)
+        assert "authorization" not in second.requests[0].headers
 
 
 async def test_the_same_party_gets_everything_again(clock):

@@ -31,11 +31,14 @@ def pieces(*parts: bytes, head: bytes = HEAD, hang: bool = False) -> Script:
 
 async def test_lines_are_cut_wherever_the_pieces_fall(clock):
     sent = [b"one\ntw", b"o\r", b"\nthree\r", b"four\r\n\r\n", "fünf".encode()[:2], "fünf".encode()[2:] + b"\nsix"]
-    async with serving(pieces(*sent)) as server, opened(clock) as egress:
-        async with egress.stream(server.url()) as stream:
-            assert stream.status_code == 200
-            assert stream.headers["content-type"] == "text/event-stream"
-            assert [line async for line in stream.lines()] == ["one", "two", "three", "four", "", "fünf", "six"]
+    async with (
+        serving(pieces(*sent)) as server,
+        opened(clock) as egress,
+        egress.stream(server.url()) as stream,
+    ):
+        assert stream.status_code == 200
+        assert stream.headers["content-type"] == "text/event-stream"
+        assert [line async for line in stream.lines()] == ["one", "two", "three", "four", "", "fünf", "six"]
 
 
 async def test_events_are_put_together_as_the_standard_says(clock):
@@ -43,21 +46,27 @@ async def test_events_are_put_together_as_the_standard_says(clock):
         b"\xef\xbb\xbf: hello\n\ndata: one\n\nevent: door\nid: 7\nretry: 3000\ndata: a\ndata:b\nfoo: x\n\n"
         b"data\n\nevent: empty\n\nid\nretry: soon\ndata:  two\n\nid: a\0b\ndata: x\n\ndata: cut off"
     )
-    async with serving(pieces(sent[:40], sent[40:])) as server, opened(clock) as egress:
-        async with egress.stream(server.url()) as stream:
-            assert [event async for event in stream.events()] == [
-                ServerEvent("one"),
-                ServerEvent("a\nb", "door", "7", 3000),
-                ServerEvent("", "message", "7"),
-                ServerEvent(" two"),
-                ServerEvent("x"),
-            ]
+    async with (
+        serving(pieces(sent[:40], sent[40:])) as server,
+        opened(clock) as egress,
+        egress.stream(server.url()) as stream,
+    ):
+        assert [event async for event in stream.events()] == [
+            ServerEvent("one"),
+            ServerEvent("a\nb", "door", "7", 3000),
+            ServerEvent("", "message", "7"),
+            ServerEvent(" two"),
+            ServerEvent("x"),
+        ]
 
 
 async def test_an_event_is_there_as_soon_as_it_is_sent(clock):
-    async with serving(pieces(b"data: now\n\n", hang=True)) as server, opened(clock) as egress:
-        async with egress.stream(server.url()) as stream:
-            assert (await anext(stream.events())).data == "now"
+    async with (
+        serving(pieces(b"data: now\n\n", hang=True)) as server,
+        opened(clock) as egress,
+        egress.stream(server.url()) as stream,
+    ):
+        assert (await anext(stream.events())).data == "now"
 
 
 async def test_leaving_closes_the_connection(clock):
@@ -69,21 +78,27 @@ async def test_leaving_closes_the_connection(clock):
 
 async def test_a_stream_that_breaks_off_is_to_be_opened_again(clock):
     chunked = HEAD.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
-    async with serving(pieces(b"3\r\na\nb\r\n", head=chunked)) as server, opened(clock) as egress:
-        async with egress.stream(server.url()) as stream:
-            lines = stream.lines()
-            assert await anext(lines) == "a"
-            with pytest.raises(Transient, match="in the middle of its answer"):
-                await anext(lines)
+    async with (
+        serving(pieces(b"3\r\na\nb\r\n", head=chunked)) as server,
+        opened(clock) as egress,
+        egress.stream(server.url()) as stream,
+    ):
+        lines = stream.lines()
+        assert await anext(lines) == "a"
+        with pytest.raises(Transient, match="in the middle of its answer"):
+            await anext(lines)
 
 
 async def test_silence_has_a_limit_if_one_is_given(clock):
-    async with serving(pieces(b"a\n", hang=True)) as server, opened(clock) as egress:
-        async with egress.stream(server.url(), quiet_s=0.05) as stream:
-            lines = stream.lines()
-            assert await anext(lines) == "a"
-            with pytest.raises(Transient, match=r"was silent for 0\.05 s"):
-                await anext(lines)
+    async with (
+        serving(pieces(b"a\n", hang=True)) as server,
+        opened(clock) as egress,
+        egress.stream(server.url(), quiet_s=0.05) as stream,
+    ):
+        lines = stream.lines()
+        assert await anext(lines) == "a"
+        with pytest.raises(Transient, match=r"was silent for 0\.05 s"):
+            await anext(lines)
 
 
 async def test_the_head_has_a_deadline(clock):
@@ -95,18 +110,24 @@ async def test_the_head_has_a_deadline(clock):
 
 async def test_lines_and_events_have_a_limit(clock):
     for sent in ([b"x" * 3000], [b"data: x\n"] * 400):
-        async with serving(pieces(*sent)) as server, opened(clock) as egress:
-            async with egress.stream(server.url()) as stream:
-                with pytest.raises(Permanent, match="more than 300 bytes"):
-                    [event async for event in stream.events(max_bytes=300)]
+        async with (
+            serving(pieces(*sent)) as server,
+            opened(clock) as egress,
+            egress.stream(server.url()) as stream,
+        ):
+            with pytest.raises(Permanent, match="more than 300 bytes"):
+                [event async for event in stream.events(max_bytes=300)]
 
 
 async def test_a_compressed_stream_is_opened_as_it_comes(clock):
     packed = gzip.compress(b"one\ntwo\n")
     head = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
-    async with serving(pieces(packed[:15], packed[15:], head=head)) as server, opened(clock) as egress:
-        async with egress.stream(server.url()) as stream:
-            assert [line async for line in stream.lines()] == ["one", "two"]
+    async with (
+        serving(pieces(packed[:15], packed[15:], head=head)) as server,
+        opened(clock) as egress,
+        egress.stream(server.url()) as stream,
+    ):
+        assert [line async for line in stream.lines()] == ["one", "two"]
 
 
 async def test_who_reads_slowly_slows_the_sender_down(clock):
@@ -120,17 +141,20 @@ async def test_who_reads_slowly_slows_the_sender_down(clock):
             await connection.send(b"x" * 65535 + b"\n")
             sent += 65536
 
-    async with serving(flood) as server, opened(clock) as egress:
-        async with egress.stream(server.url()) as stream:
-            lines = stream.lines()
-            await anext(lines)
-            before = -1
-            while sent != before:
-                before = sent
-                await asyncio.sleep(0.02)
-            assert sent < 40 << 20  # what fits into the buffers of two sockets
-            for _ in range(300):
-                assert len(await anext(lines)) == 65535
+    async with (
+        serving(flood) as server,
+        opened(clock) as egress,
+        egress.stream(server.url()) as stream,
+    ):
+        lines = stream.lines()
+        await anext(lines)
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.02)
+        assert sent < 40 << 20  # what fits into the buffers of two sockets
+        for _ in range(300):
+            assert len(await anext(lines)) == 65535
 
 
 async def test_an_open_stream_takes_no_slot(clock):
@@ -158,6 +182,9 @@ async def test_redirects_and_the_address_policy_hold_for_streams_too(clock):
 
 
 async def test_a_short_answer_can_be_read_as_it_is(clock):
-    async with serving(echo) as server, opened(clock) as egress:
-        async with egress.stream(server.url("/x"), method="POST", content="abc") as stream:
-            assert await stream.read(8) == b"POST /x "
+    async with (
+        serving(echo) as server,
+        opened(clock) as egress,
+        egress.stream(server.url("/x"), method="POST", content="abc") as stream,
+    ):
+        assert await stream.read(8) == b"POST /x "

@@ -19,9 +19,9 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 def frame(opcode: int, data: bytes = b"", *, final: bool = True, bits: int = 0) -> bytes:
     length = len(data)
-    size = bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2, "big")
-    if length >= 1 << 16:
-        size = b"\x7f" + length.to_bytes(8, "big")
+    size = b"\x7f" + length.to_bytes(8, "big")
+    if length < 1 << 16:
+        size = bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2, "big")
     return bytes([(0x80 if final else 0) | bits | opcode]) + size + data
 
 
@@ -87,10 +87,13 @@ async def test_the_request_asks_for_the_switch(clock):
 
 
 async def test_what_comes_with_the_answer_is_not_lost(clock):
-    async with serving(sends(frame(1, b"hello") + frame(1, b"wor"), frame(2, b"x"))) as server:
-        async with opened(clock) as egress, egress.websocket(ws(server)) as socket:
-            messages = socket.messages()
-            assert [await anext(messages) for _ in range(3)] == ["hello", "wor", b"x"]
+    async with (
+        serving(sends(frame(1, b"hello") + frame(1, b"wor"), frame(2, b"x"))) as server,
+        opened(clock) as egress,
+        egress.websocket(ws(server)) as socket,
+    ):
+        messages = socket.messages()
+        assert [await anext(messages) for _ in range(3)] == ["hello", "wor", b"x"]
 
 
 async def test_parts_are_put_together_and_pings_between_them_answered(clock):
@@ -162,11 +165,14 @@ async def test_silence_is_asked_about_once(clock):
         pings.append(await received(connection))
         await connection.reader.read()
 
-    async with serving(script) as server, opened(clock) as egress:
-        async with egress.websocket(ws(server), ping_s=0.03) as socket:
-            with pytest.raises(Closed, match="was silent"):
-                await socket.receive()
-            assert pings == [(9, b""), (9, b"")]
+    async with (
+        serving(script) as server,
+        opened(clock) as egress,
+        egress.websocket(ws(server), ping_s=0.03) as socket,
+    ):
+        with pytest.raises(Closed, match="was silent"):
+            await socket.receive()
+        assert pings == [(9, b""), (9, b"")]
 
 
 @pytest.mark.parametrize(
@@ -184,19 +190,25 @@ async def test_silence_is_asked_about_once(clock):
     ],
 )
 async def test_what_is_no_websocket_ends_it(clock, data):
-    async with serving(sends(b"", data)) as server, opened(clock) as egress:
-        async with egress.websocket(ws(server), timeout_s=5) as socket:
-            with pytest.raises(Closed):
-                await socket.receive()
+    async with (
+        serving(sends(b"", data)) as server,
+        opened(clock) as egress,
+        egress.websocket(ws(server), timeout_s=5) as socket,
+    ):
+        with pytest.raises(Closed):
+            await socket.receive()
 
 
 async def test_messages_have_a_limit(clock):
     many = [frame(1, b"x" * 60, final=False), *[frame(0, b"x" * 60, final=False)] * 3]
     for frames in ([b"\x81\x7f" + (1 << 40).to_bytes(8, "big")], many):
-        async with serving(sends(b"", *frames)) as server, opened(clock) as egress:
-            async with egress.websocket(ws(server), max_bytes=100) as socket:
-                with pytest.raises(TooLarge):
-                    await socket.receive()
+        async with (
+            serving(sends(b"", *frames)) as server,
+            opened(clock) as egress,
+            egress.websocket(ws(server), max_bytes=100) as socket,
+        ):
+            with pytest.raises(TooLarge):
+                await socket.receive()
 
 
 @pytest.mark.parametrize(

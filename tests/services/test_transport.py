@@ -80,11 +80,13 @@ async def test_the_caller_may_declare_a_post_repeatable(clock):
 
 
 async def test_a_server_that_says_how_long_it_waits_is_believed(clock):
-    async with serving(raw(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=1\r\n\r\n"))) as server:
-        async with opened(clock) as egress:
-            await egress.request("GET", server.url())
-            await egress.request("GET", server.url())
-            assert server.connections == 2
+    async with (
+        serving(raw(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=1\r\n\r\n"))) as server,
+        opened(clock) as egress,
+    ):
+        await egress.request("GET", server.url())
+        await egress.request("GET", server.url())
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize(

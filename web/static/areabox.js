@@ -6,9 +6,9 @@ const times = (root) => {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
-    const date = at.toDateString() === day ? {} : { day: "numeric", month: "short" };
-    time.textContent = at.toLocaleString(undefined, { ...date, ...clock });
+    const clock = { hour: "2-digit", minute: "2-digit" };
+    const more = at.toDateString() === day ? { second: "2-digit" } : { day: "numeric", month: "short" };
+    time.textContent = at.toLocaleString(undefined, { ...clock, ...more });
     time.title = at.toLocaleString();
   }
 };

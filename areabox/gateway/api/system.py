@@ -9,7 +9,7 @@ import msgspec
 
 from areabox.clock import encode_id
 from areabox.gateway.parts import Parts, Probe
-from areabox.gateway.routes import Ask, Route, get
+from areabox.gateway.routes import Ask, Route, get, post
 from areabox.gateway.shapes import SummaryView, SystemView
 
 PROBE_TIMEOUT_S: Final = 5.0
@@ -84,7 +84,25 @@ def views(probes: dict[str, Probe]) -> dict[str, dict[str, Any]]:
     return {name: {"ok": found.ok, "detail": found.detail} for name, found in probes.items()}
 
 
+async def pause(ask: Ask) -> dict[str, Any]:
+    """Do nothing by itself until resumed: no polls, schedules or steps; what comes in is kept."""
+    return await _pause(ask, paused=True)
+
+
+async def resume(ask: Ask) -> dict[str, Any]:
+    """Go on after a pause or a restore."""
+    return await _pause(ask, paused=False)
+
+
+async def _pause(ask: Ask, *, paused: bool) -> dict[str, Any]:
+    if ask.parts.pause is not None:
+        await ask.parts.pause(paused=paused)
+    return await show(ask)
+
+
 ROUTES: tuple[Route, ...] = (
+    post("/api/v1/system/pause", pause, "system:write", answer=SystemView, audit="system.pause"),
+    post("/api/v1/system/resume", resume, "system:write", answer=SystemView, audit="system.resume"),
     get("/api/v1/summary", summary, "areas:read", answer=SummaryView),
     get("/api/v1/system", show, "system:read", answer=SystemView),
 )

@@ -1,5 +1,5 @@
 """The web pages: each answers one address with HTML."""
 
-from areabox.gateway.pages import area, docs, entrance, home, run, static
+from areabox.gateway.pages import acts, area, docs, entrance, home, run, static
 
-MODULES = (home, area, run, entrance, docs, static)
+MODULES = (home, area, run, acts, entrance, docs, static)

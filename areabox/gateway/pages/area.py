@@ -25,7 +25,7 @@ async def show(ask: Ask, area: str) -> Answer:
         steps=outline(found.get("then", []), parts.catalogue),
         yaml=yaml,
         runs=runs,
-        names={area: found.get("name") or area},
+        names=None,
     )
 
 

@@ -11,9 +11,11 @@ from areabox.gateway.api.system import numbers
 from areabox.gateway.pages.rendering import render
 from areabox.gateway.pages.sentences import sentence
 from areabox.gateway.parts import Parts
-from areabox.gateway.routes import Answer, Ask, Route, get
+from areabox.gateway.routes import Answer, Ask, Route, get, rfc3339
 
-RUNS, AREAS, RECENT, BARS = 25, 200, 200, 20
+RUNS, AREAS, RECENT, BARS = 20, 200, 200, 20
+NOTICES, SHOWN = 100, 5
+_SIGN: Final = {"run_failed": "failed", "connection_dead": "dead", "ask": "held"}
 HOUR_MS: Final = 3_600_000
 HOURS: Final = 24
 _BY_HOUR: Final = """
@@ -74,14 +76,34 @@ async def _needs(ask: Ask) -> list[dict[str, str]]:
         for connection in await parts.connections.list(actor.owner, limit=AREAS):
             if connection.state == "dead":
                 text = f"{connection.name} does not work: {connection.error or 'refused'}"
-                found.append({"sign": "dead", "text": text, "link": ""})
+                found.append(
+                    {"sign": "dead", "text": text, "link": "", "at": rfc3339(connection.checked) or "", "ids": ""}
+                )
     if actor.allows("runs:read"):
         for state in ("uncertain", "held"):
             for run in await parts.runs.list(actor, state=state, limit=5):
                 text = f"{run['area']} is {state}: {run['reason'] or 'look at its steps'}"
-                found.append({"sign": state, "text": text, "link": f"/runs/{run['id']}"})
-    notices = await parts.notices.list(actor.owner, unseen=True, limit=5)
-    return found + [{"sign": "new", "text": notice["title"], "link": notice["link"]} for notice in notices]
+                found.append(
+                    {"sign": state, "text": text, "link": f"/runs/{run['id']}", "at": run["started"], "ids": ""}
+                )
+    return found + _notices(await parts.notices.list(actor.owner, unseen=True, limit=NOTICES))
+
+
+def _notices(notices: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return notices, newest first, those of the same title as one."""
+    by_title: dict[str, list[dict[str, Any]]] = {}
+    for notice in notices:
+        by_title.setdefault(notice["title"], []).append(notice)
+    return [
+        {
+            "sign": _SIGN.get(same[0]["kind"], "new"),
+            "text": title if len(same) == 1 else f"{title}, {len(same)} times",
+            "link": same[0]["link"],
+            "at": rfc3339(same[0]["at"]) or "",
+            "ids": ",".join(notice["id"] for notice in same),
+        }
+        for title, same in by_title.items()
+    ][:SHOWN]
 
 
 def _row(area: dict[str, Any], recent: list[dict[str, Any]], parts: Parts) -> dict[str, Any]:

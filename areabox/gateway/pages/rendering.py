@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
+from markupsafe import Markup, escape
 
 from areabox.gateway.pages.static import address
 from areabox.gateway.problems import Refusal
@@ -63,6 +64,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters |= {"sign": sign, "tone": tone, "moment": moment, "iso": rfc3339, "took": took, "value": value}
+    made.filters["ticks"] = ticks
     made.filters["segment"] = lambda text: quote(str(text), safe="")
     made.globals["asset"] = address
     return made
@@ -91,12 +93,20 @@ def took(started: str | None, ended: str | None) -> str:
         return ""
     seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
     if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
+        return f"{round(seconds * 1000)} ms" if seconds else ""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def ticks(text: str) -> Markup:
+    """Return a text as HTML, with what stands between backticks as code."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def value(given: Any) -> str:

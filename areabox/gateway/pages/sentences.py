@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ _HOW = frozenset(
      "as", "at_once", "join", "with", "because"}
 )  # fmt: skip
 _TEXT_MAX = 90
+_TEMPLATE = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -41,7 +43,7 @@ def sentence(document: dict[str, Any], catalogue: Catalogue) -> str:
 def triggers(document: dict[str, Any], catalogue: Catalogue) -> list[Line]:
     """Return what an area listens to."""
     return [
-        Line(trigger.get("id", ""), "when", operation(trigger, catalogue, "action"), trigger.get("if", ""))
+        Line(trigger.get("id", ""), "◉", operation(trigger, catalogue, "action"), trigger.get("if", ""))
         for trigger in document.get("when", [])
     ]
 
@@ -57,8 +59,13 @@ def operation(entry: dict[str, Any], catalogue: Catalogue, kind: str) -> str:
     params = entry.get(name) or {}
     found = catalogue.action(name) if kind == "action" else catalogue.reaction(name)
     if found is not None and found.sentence and isinstance(params, dict):
-        return found.sentence_of(params)
+        return readable(found.sentence_of(params))
     return f"{name} {_short(params)}".strip() if params else name
+
+
+def readable(text: str) -> str:
+    """Return a text with its templates as people read them, in single angle quotes instead of double braces."""
+    return _TEMPLATE.sub("\u2039\\1\u203a", text)
 
 
 def _line(step: dict[str, Any], catalogue: Catalogue) -> Line:
@@ -80,14 +87,14 @@ def _words(kind: str, step: dict[str, Any], catalogue: Catalogue) -> tuple[str, 
     wait_for = operation(given, catalogue, "action") if kind == "wait_for" and isinstance(given, dict) else ""
     ask = given.get("question", "") if kind == "ask" and isinstance(given, dict) else ""
     words = {
-        "if": (f"if {given}", "⑂"),
-        "choose": ("choose", "⑂"),
+        "if": (f"if {given}", "◇"),
+        "choose": ("choose", "◇"),
         "each": (f"for each of {_short(given)}", "↻"),
         "repeat": (f"repeat {_short(given)}", "↻"),
         "parallel": ("at the same time", "‖"),
         "wait": (f"wait {_short(given)}", "◷"),
         "wait_for": (f"wait until {wait_for}", "◷"),
-        "ask": (f"ask “{ask}”", "?"),
+        "ask": (f"ask “{readable(ask)}”", "?"),
         "call": (f"run {_short(given)}", "→"),
         "set": (f"set {_short(given)}", "="),
         "collect": (f"collect {_short(given)}", "≡"),
@@ -120,4 +127,5 @@ def _short(given: Any) -> str:
         text = ", ".join(f"{key}: {_short(item)}" for key, item in given.items())
     else:
         text = msgspec.json.encode(given).decode()
+    text = readable(text)
     return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"
