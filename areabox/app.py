@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cached_property
 from typing import Any, Literal
 
 from areabox import __version__
@@ -112,7 +113,6 @@ class App:
         await self.actions.open()
         row = await one(backend, "select value from meta where key = 'paused'")
         self.paused = row is not None and row["value"] == "1"
-        self.asgi: Asgi = self._gateway()
 
     @property
     def base_url(self) -> str:
@@ -153,7 +153,9 @@ class App:
             backend, clock, self.registry, self.live, starting=self.starting, flow=self.flow, cancelling=self.cancelling
         )
 
-    def _gateway(self) -> Asgi:
+    @cached_property
+    def asgi(self) -> Asgi:
+        """Return the HTTP side, made when it is first asked for."""
         from areabox.gateway.http import build_app
 
         settings = self.settings

@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from jinja2 import nodes as jinja
 
 from areabox.areas import filters, methods, operators, questions
+from areabox.areas.attempts import attempt, called, fail, spell
 from areabox.areas.budget import Budget, EvaluationError, Undefined
 from areabox.areas.nearest import did_you_mean
 from areabox.areas.values import bounded, number, truth
-from areabox.errors import InputError, Problem
 
 Names = Mapping[str, Any]
 Closure = Callable[[Names, Budget], Any]
 MAX_NESTING = 100
 _CALL = 8  # nodes that a filter, test or call weighs besides its own
-TROUBLE = (ValueError, TypeError, ArithmeticError, LookupError, InputError)
 _BINARY: dict[type[jinja.Node], operators.Binary] = {
     jinja.Add: operators.add,
     jinja.Sub: operators.subtract,
@@ -35,14 +34,6 @@ _BINARY: dict[type[jinja.Node], operators.Binary] = {
     jinja.Mod: operators.modulo,
     jinja.Pow: operators.power,
 }
-
-
-class TemplateError(InputError):
-    """An expression or template cannot be used as it is written; `line` counts from 1 inside it."""
-
-    def __init__(self, message: str, *, line: int = 1, problems: list[Problem] | None = None) -> None:
-        super().__init__(message, problems)
-        self.line = line
 
 
 class Compiler:
@@ -148,7 +139,7 @@ class Compiler:
 
         def get(names: Names, budget: Budget) -> Any:
             start, stop, step = (part and part(names, budget) for part in parts)
-            return _attempt("[:]", operators.cut, holder(names, budget), start, stop, step, budget)
+            return attempt("[:]", operators.cut, holder(names, budget), start, stop, step, budget)
 
         return get
 
@@ -177,7 +168,7 @@ class Compiler:
         sign = node.operator
 
         def get(names: Names, budget: Budget) -> Any:
-            return _attempt(sign, operate, left(names, budget), right(names, budget), budget)
+            return attempt(sign, operate, left(names, budget), right(names, budget), budget)
 
         return get
 
@@ -234,7 +225,7 @@ class Compiler:
             left = first(names, budget)
             for compare, operand, sign in rest:
                 right = operand(names, budget)
-                if not _attempt(sign, compare, left, right, budget):
+                if not attempt(sign, compare, left, right, budget):
                     return False
                 left = right
             return True
@@ -269,11 +260,12 @@ class Compiler:
     def _default(self, node: jinja.Filter, lenient: bool) -> Closure:  # noqa: FBT001
         """Compile `x | default(y)`, which looks at y only where there is no x."""
         self._arguments(node, f"filter {node.name}", filters.default, 2)
+        assert node.node is not None
         value = self.compile(node.node, lenient=True)
         places = [self.compile(argument, lenient=lenient) for argument in node.args]
-        words = {pair.key: self.compile(pair.value, lenient=lenient) for pair in node.kwargs}
-        otherwise = words.get("default_value", places[0] if places else lambda _names, _budget: "")
-        boolean = words.get("boolean", places[1] if len(places) > 1 else lambda _names, _budget: False)
+        words = {str(pair.key): self.compile(pair.value, lenient=lenient) for pair in node.kwargs}
+        otherwise = words.get("default_value") or _at(places, 0, "")
+        boolean = words.get("boolean") or _at(places, 1, False)
 
         def get(names: Names, budget: Budget) -> Any:
             found = value(names, budget)
@@ -335,57 +327,24 @@ class Compiler:
             fail(node, f"{what}: {problem}")
         places = [self.compile(argument) for argument in node.args]
         if not places and not words:
-            return lambda _names, _budget, *first: _called(what, function, *first)
+            return lambda _names, _budget, *first: called(what, function, *first)
 
         def call(names: Names, budget: Budget, *first: Any) -> Any:
             rest = [place(names, budget) for place in places]
             if not words:
-                return _called(what, function, *first, *rest)
+                return called(what, function, *first, *rest)
             named = {key: value(names, budget) for key, value in words.items()}
-            return _called(what, function, *first, *rest, **named)
+            return called(what, function, *first, *rest, **named)
 
         return call
 
 
-def _attempt(what: str, operate: Callable[..., Any], *given: Any) -> Any:
-    try:
-        return operate(*given)
-    except ZeroDivisionError:
-        raise EvaluationError(f"{what}: division by zero") from None
-    except TROUBLE as error:
-        raise EvaluationError(f"{what}: {error}") from None
-
-
-def _called(what: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    try:
-        return function(*given, **named)
-    except (EvaluationError, *TROUBLE) as error:
-        raise EvaluationError(f"{what}: {error}") from None
+def _at(places: list[Closure], index: int, otherwise: Any) -> Closure:
+    """Return the closure of an argument, or of its default."""
+    return places[index] if index < len(places) else lambda _names, _budget: otherwise
 
 
 def _key(value: Any) -> Any:
     if isinstance(value, (str, int, float, type(None))):
         return value
     raise EvaluationError("a key of an object is text")
-
-
-def fail(node: jinja.Node, message: str) -> NoReturn:
-    """Raise a TemplateError that knows the node's line."""
-    where = f"line {node.lineno}: " if node.lineno > 1 else ""
-    raise TemplateError(where + message, line=node.lineno)
-
-
-def spell(node: jinja.Node) -> str:
-    """Return a path as it is written: `trigger.items[0].x`."""
-    if isinstance(node, jinja.Name):
-        return str(node.name)
-    if isinstance(node, jinja.Getattr):
-        return f"{spell(node.node)}.{node.attr}"
-    if isinstance(node, jinja.Getitem):
-        if isinstance(node.arg, jinja.Const):
-            value = node.arg.value
-            plain = isinstance(value, str) and value.isidentifier()
-            shown = value[:40] if isinstance(value, str) else value
-            return f"{spell(node.node)}.{value}" if plain else f"{spell(node.node)}[{shown!r}]"
-        return f"{spell(node.node)}[…]"
-    return "(…)"

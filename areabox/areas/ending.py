@@ -53,7 +53,7 @@ class Ending:
         )  # fmt: skip
 
     def _wake_caller(self, unit: Unit, run: RunState, end: End) -> None:
-        answer = {"state": end.state, "reason": end.reason, "result": end.result, "run": run.id}
+        answer = {"state": end.state, "reason": end.reason, "result": end.result, "run": run.id, "with": run.trigger}
         unit.do(_WAKE_CALLER, msgspec.json.encode(answer, enc_hook=str).decode(), run.parent_job, f"call:{run.id}")
         unit.do("update run set state = 'running' where id = ? and state = 'waiting'", run.parent_run)
         unit.push(Pointer(run.parent_job or "", run.owner, Lane.RUN))

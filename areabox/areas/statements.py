@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from jinja2 import nodes as jinja
 
+from areabox.areas.attempts import fail
 from areabox.areas.budget import Budget, EvaluationError
-from areabox.areas.compiler import Closure, Compiler, fail
+from areabox.areas.compiler import Closure, Compiler
 from areabox.areas.values import Namespace, sequence, text, truth
 
 MAX_BLOCKS = 20

@@ -15,8 +15,9 @@ from jinja2 import nodes as jinja
 from jinja2.lexer import Lexer, Token
 from jinja2.parser import Parser
 
+from areabox.areas.attempts import TemplateError
 from areabox.areas.budget import Budget, EvaluationError
-from areabox.areas.compiler import Closure, Compiler, TemplateError
+from areabox.areas.compiler import Closure, Compiler
 from areabox.areas.moments import Moment
 from areabox.areas.statements import block, run
 from areabox.areas.values import plain, text, truth

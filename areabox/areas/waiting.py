@@ -229,7 +229,9 @@ class Waiting:
             unit.do("update job set wait_key = ? where id = ?", f"call:{child.id}", job.id)
             if change.end is not None:
                 end = change.end
-                answer = {"state": end.state, "reason": end.reason, "result": end.result, "run": child.id}
+                answer = {
+                    "state": end.state, "reason": end.reason, "result": end.result, "run": child.id, "with": trigger,
+                }  # fmt: skip
                 text = _json.encode(answer, enc_hook=str).decode()
                 unit.do("update job set state = 'ready', input = ? where id = ?", text, job.id)
                 unit.push(job.pointer)
@@ -298,7 +300,7 @@ class Waiting:
 
 
 def _answered(step: Call, answer: dict[str, Any]) -> Outcome:
-    input = {"area": step.area, "run": answer["run"]}
+    input = {"area": step.area, "with": answer["with"], "run": answer["run"]}
     if answer["state"] in ("done", "skipped", "collected"):
         note = None if answer["state"] == "done" else f"the called area ended as {answer['state']}: {answer['reason']}"
         return ends.Done(answer["result"], input, note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import sys
 from collections.abc import Callable
@@ -43,6 +44,8 @@ async def _serve(call: Call, wanted: Settings) -> None:
     with lifecycle.bound(wanted, manager) as (settings, taken):
         async with open_app(settings, role="serve") as app:
             setup_token = await app.setup_token()
+            gc.collect()
+            gc.freeze()  # what is there now stays: the collector need not look at it again and again
 
             def announce(addresses: list[str]) -> None:
                 _announce(call, settings, addresses, setup_token)

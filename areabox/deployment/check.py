@@ -148,7 +148,8 @@ def database_status(path: Path) -> dict[str, Any]:
     with _read_only(path) as connection:
         tables = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
         counts = {name: connection.execute(f'select count(*) from "{name}"').fetchone()[0] for name in sorted(tables)}  # noqa: S608 -- names from the schema
-    return {"path": str(path), "bytes": _size(path), "applied": status.applied, "pending": status.pending, "rows": counts}
+    known = {"applied": status.applied, "pending": status.pending}
+    return {"path": str(path), "bytes": _size(path), **known, "rows": counts}
 
 
 def pending(path: Path) -> list[str]:

@@ -93,6 +93,11 @@ class Live:
             for watcher in self._watchers:
                 watcher.put(told)
 
+    def position(self) -> str:
+        """Return the id of the last event, from which a page that is read now can go on."""
+        self.open()
+        return f"{self._epoch}-{self._seq}"
+
     def watch(self, actor: Actor, topics: frozenset[str], last_id: str) -> AsyncIterator[bytes]:
         """Return the stream of an actor's events; raises `RefusedError` (503) where too many watch already."""
         if self._closed or len(self._watchers) >= WATCHERS_MAX:

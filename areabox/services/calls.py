@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Protocol
 
 from areabox.clock import Clock
@@ -153,8 +153,9 @@ class Services:
         )
         try:
             async with self._session(operation.connector, account, context) as context.session:
-                async for event in operation.run(context, **arguments):
-                    yield self._event(operation, account, event)
+                async with aclosing(operation.run(context, **arguments)) as events:
+                    async for event in events:
+                        yield self._event(operation, account, event)
         except Exception as error:
             await self._refuse(error, operation, account, params)
             raise

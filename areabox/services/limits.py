@@ -23,6 +23,7 @@ RETRY_AFTER_MAX_S = 24 * 3600.0
 BREAKER_FAILURES = 5
 BREAKER_FIRST_S = 5.0
 BREAKER_MAX_S = 60.0
+_EARLY_S = 0.25  # who comes back when it was told to may be early by the rounding of two clocks
 _HOSTS_KEPT = 10_000
 
 
@@ -110,7 +111,7 @@ class Limits:
 
     def _check_pause(self, name: str, host: _Host) -> None:
         left_s = host.paused_until_s - self._clock.monotonic_s()
-        if left_s > 0:
+        if left_s > _EARLY_S:
             raise self._paused(name, host, left_s)
         host.paused_until_s = 0.0
 

@@ -5,6 +5,7 @@ Made once of what a connector declares; everything that needs reflection is work
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
@@ -97,6 +98,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 def of_action(action: Action[..., Any]) -> Operation:
     """Return the operation that an action is."""
     connector = action.connector
+    if action.kind in ("poll", "stream") and not inspect.isasyncgenfunction(action.run):
+        raise TypeError(f"{action.name} must be an async generator: async def that yields events")
     return Operation(
         **_common(action),
         kind=action.kind,
@@ -112,6 +115,8 @@ def of_action(action: Action[..., Any]) -> Operation:
 
 def of_reaction(reaction: Reaction[..., Any]) -> Operation:
     """Return the operation that a reaction is."""
+    if not inspect.iscoroutinefunction(reaction.run):
+        raise TypeError(f"{reaction.name} must be an async function")
     returned = get_type_hints(reaction.run).get("return", type(None))
     return Operation(
         **_common(reaction),

@@ -141,6 +141,8 @@ def test_a_backup_with_a_passphrase_restores_everything_elsewhere(run, tmp_path)
     assert code == 0, err
     assert (tmp_path / "elsewhere" / "areabox.key").read_bytes() == (tmp_path / "data" / "areabox.key").read_bytes()
     assert json.loads(run("area", "list", "--json", "--data-dir", elsewhere)[1])["items"][0]["area"] == "hello"
+    code, out, err = run("resume", "--json", "--data-dir", elsewhere)
+    assert (code, json.loads(out)["facts"]["paused"]) == (0, False), err
     assert run("restore", copy, "--check", AREABOX_PASSPHRASE="another phrase")[0] == 65
     assert run("db", "status", "--data-dir", elsewhere)[0] == 0
 

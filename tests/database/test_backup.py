@@ -164,7 +164,7 @@ async def test_a_truncated_file_is_refused_and_nothing_changes(copy: Path, tmp_p
         with pytest.raises(InputError, match=r"damaged|not a backup"):
             restore(broken, target, check_only=check_only)
     assert not target.exists()
-    assert not [file for file in tmp_path.rglob("*.partial*")]
+    assert not list(tmp_path.rglob("*.partial*"))
 
 
 async def test_a_file_with_random_damage_is_refused_or_sound(copy: Path, tmp_path: Path):

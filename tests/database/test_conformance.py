@@ -97,7 +97,9 @@ async def test_failures_in_one_group_stay_with_their_units(backend: Backend):
 
 
 async def test_units_of_one_group_see_those_before_them(backend: Backend):
-    claims = [backend.commit(Unit().do(PUT + " on conflict (key) do nothing", "slot", str(n), expect=1)) for n in range(20)]
+    claims = [
+        backend.commit(Unit().do(PUT + " on conflict (key) do nothing", "slot", str(n), expect=1)) for n in range(20)
+    ]
     assert sorted(await asyncio.gather(*claims)) == [False] * 19 + [True]
     assert (await one(backend, "select value from meta"))["value"] == "0", "the first that asked"
 
@@ -297,7 +299,11 @@ async def test_closing_writes_what_was_accepted_and_refuses_the_rest(backend: Ba
     await asyncio.sleep(0)
     await backend.close()
     assert all(await asyncio.gather(*commits))
-    for late in (backend.commit(put("late")), backend.write("delete from meta returning key"), backend.read("select 1")):
+    for late in (
+        backend.commit(put("late")),
+        backend.write("delete from meta returning key"),
+        backend.read("select 1"),
+    ):
         with pytest.raises(AreaboxError, match="closed"):
             await late
     await backend.open()

@@ -157,7 +157,9 @@ while True:
 
 def test_a_kill_at_any_statement_leaves_the_old_or_the_new_schema(path: Path):
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", KILLER, str(path)], cwd=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, str(path)], check=False, cwd=root, capture_output=True, text=True, timeout=60
+    )
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
     assert len(lines) > len(migrate.statements(REBUILD.sql)) + 5, "it was killed everywhere"
@@ -179,7 +181,7 @@ async def test_a_file_of_a_newer_areabox_is_refused_and_the_copy_is_named(path: 
     with pytest.raises(ConfigurationError, match=rf"newer areabox.*restore .*areabox\.db\.before-{newest + 1:04}"):
         await SqliteBackend(path, clock).open()
     path.with_name(f"areabox.db.before-{newest + 1:04}").unlink()
-    with pytest.raises(ConfigurationError, match="newer areabox.*restore a backup"):
+    with pytest.raises(ConfigurationError, match=r"newer areabox.*restore a backup"):
         await SqliteBackend(path, clock).open()
 
 
@@ -207,8 +209,8 @@ insert into t
 -- the end
 """
     found = migrate.statements(sql)
-    assert [statement.rpartition("\n")[2] for statement in found] == [
+    assert [statement.splitlines()[-1].strip() for statement in found] == [
         "create table t (a text); -- after it",
         "end;",
         "values ('a;b');",
-    ] or len(found) == 3
+    ]

@@ -95,7 +95,11 @@ async def test_what_belongs_to_others_is_not_there(
         items = (await client.get(path)).json()["items"]
         assert bool(items) == (role == "owner"), path
     if role == "admin":
-        for path in (f"/api/v1/runs/{run['id']}/cancel", f"/api/v1/events/{event}/replay", "/api/v1/areas/hello/disable"):
+        for path in (
+            f"/api/v1/runs/{run['id']}/cancel",
+            f"/api/v1/events/{event}/replay",
+            "/api/v1/areas/hello/disable",
+        ):
             assert (await client.post(path, json={})).status_code == 404, path
         assert (await client.delete("/api/v1/areas/hello")).status_code == 404
 
@@ -108,7 +112,9 @@ async def test_a_wrong_token_is_refused_even_on_this_machine(token: str, connect
 
 
 async def test_a_token_in_the_query_does_not_count(connect: Connect, tokens: dict[str, str]) -> None:
-    assert (await connect().get(f"/api/v1/me?token={tokens['owner']}&access_token={tokens['owner']}")).status_code == 401
+    assert (
+        await connect().get(f"/api/v1/me?token={tokens['owner']}&access_token={tokens['owner']}")
+    ).status_code == 401
 
 
 async def test_a_narrow_token_gets_its_scope_only(connect: Connect, app: App, accounts: Any) -> None:
@@ -116,13 +122,22 @@ async def test_a_narrow_token_gets_its_scope_only(connect: Connect, app: App, ac
     _, text = await app.tokens.create(account.id, account.email, "narrow", ["areas:read"])
     client = connect(text)
     assert (await client.get("/api/v1/areas")).status_code == 200
-    for path in ("/api/v1/runs", "/api/v1/events", "/api/v1/tokens", "/api/v1/users", "/metrics", "/api/v1/connections"):
+    for path in (
+        "/api/v1/runs",
+        "/api/v1/events",
+        "/api/v1/tokens",
+        "/api/v1/users",
+        "/metrics",
+        "/api/v1/connections",
+    ):
         assert (await client.get(path)).status_code == 403, path
     assert (await client.post("/api/v1/tokens", json={"name": "wider"})).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/openapi.json", "/api/docs"])
-async def test_metrics_and_docs_need_nobodys_name_on_this_machine_only(path: str, connect: Connect, tokens: Any) -> None:
+async def test_metrics_and_docs_need_nobodys_name_on_this_machine_only(
+    path: str, connect: Connect, tokens: Any
+) -> None:
     assert (await connect(address="127.0.0.1").get(path)).status_code == 200
     assert (await connect(address="::1", host="[::1]").get(path)).status_code == 200
     assert (await connect().get(path)).status_code == 401

@@ -39,7 +39,9 @@ async def test_whoever_is_unknown_is_led_to_the_login_and_back(connect: Connect,
     assert entered.headers["location"] == "/runs/01k0"
 
 
-@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/\r\nX: y"])
+@pytest.mark.parametrize(
+    "elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/\r\nX: y"]
+)
 async def test_a_login_never_leads_elsewhere(elsewhere: str, connect: Connect, accounts: Any) -> None:
     answer = await connect().post("/login", params={"next": elsewhere}, data=LOGIN)
     assert answer.headers["location"] == "/"
@@ -130,12 +132,17 @@ async def test_a_rebound_name_is_refused_before_anybody_is_asked(connect: Connec
         assert answer.status_code == 421, path
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "192.168.1.5", "box.lan:80", "a.example.org"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "192.168.1.5", "box.lan:80", "a.example.org"]
+)
 def test_these_hosts_are_ours(host: str) -> None:
     assert is_own_host(host, Site(public_url="https://a.example.org", allowed_hosts=("box.lan",)))
 
 
-@pytest.mark.parametrize("host", ["", "evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "a.example.org.evil.example", "xn--", "[::1"])
+@pytest.mark.parametrize(
+    "host",
+    ["", "evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "a.example.org.evil.example", "xn--", "[::1"],
+)
 def test_these_hosts_are_not(host: str) -> None:
     assert is_own_host(host, Site(public_url="https://a.example.org")) == (host == "[::1")
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from areabox.app import App
+from areabox.actions.hooks import Hooks
 from areabox.errors import StorageFullError
 from areabox.gateway.hooks import BURST, Buckets
 from areabox.gateway.problems import RefusedError
@@ -52,22 +52,22 @@ async def test_too_much_is_refused(connect: Connect, address: str) -> None:
 
 
 async def test_nothing_is_acknowledged_on_a_full_disk(
-    app: App, connect: Connect, address: str, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: Any) -> Any:
         raise StorageFullError("nothing was stored: the disk is full")
 
-    monkeypatch.setattr(app.hooks, "receive", full)
+    monkeypatch.setattr(Hooks, "receive", full)
     assert (await connect().post(address)).status_code == 507
 
 
 async def test_an_unforeseen_error_is_logged_and_not_told(
-    app: App, connect: Connect, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    connect: Connect, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(*_: Any) -> Any:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(app.hooks, "receive", fail)
+    monkeypatch.setattr(Hooks, "receive", fail)
     answer = await connect().post(address)
     assert answer.status_code == 500
     assert "secret" not in answer.text

@@ -68,6 +68,15 @@ async def test_whoever_comes_back_gets_what_was_missed(app: App, live: Live) -> 
     assert '"r2"' in (await event(again))["data"]
 
 
+async def test_a_page_goes_on_from_where_it_was_read(app: App, live: Live) -> None:
+    position = live.position()
+    await asyncio.sleep(0)
+    await app.backend.publish("run", id="r1", owner="alice")
+    await asyncio.sleep(0.01)
+    stream = await opened(live, last_id=position)
+    assert '"r1"' in (await event(stream))["data"]
+
+
 @pytest.mark.parametrize("last_id", ["another-process-17", "x", "-5", "0"])
 async def test_whoever_was_away_for_too_long_is_told_to_read_again(live: Live, last_id: str) -> None:
     stream = await opened(live, last_id=last_id)

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from areabox.gateway.peers import Peer, peer_of
 from areabox.gateway.parts import Site
+from areabox.gateway.peers import Peer, peer_of
 
 PROXIED = Site(trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("127.0.0.1/32")))
 
 
 def peer(site: Site, address: str, **headers: str) -> Peer:
-    given = {name.replace("_", "-"): value for name, value in headers.items()} | {"host": headers.get("host", "box.lan")}
+    given = {name.replace("_", "-"): value for name, value in headers.items()} | {
+        "host": headers.get("host", "box.lan")
+    }
     scope: dict[str, Any] = {"client": (address, 1), "scheme": "http", "state": {}}
     return peer_of(scope, given, site)
 
@@ -41,7 +43,9 @@ def test_behind_proxies_the_right_most_stranger_counts(chain: str, address: str)
 
 
 def test_a_proxy_says_how_the_browser_speaks() -> None:
-    found = peer(PROXIED, "10.0.0.2", x_forwarded_for="203.0.113.5", x_forwarded_proto="https", x_forwarded_host="a.example.org")
+    found = peer(
+        PROXIED, "10.0.0.2", x_forwarded_for="203.0.113.5", x_forwarded_proto="https", x_forwarded_host="a.example.org"
+    )
     assert found.secure
     assert found.origin == "https://a.example.org"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
@@ -49,6 +49,11 @@ class Said(Event):
     text: str
 
 
+async def choices(ctx: Context, room: str, q: str) -> list[Option]:
+    names = (await ctx.http.get(f"/rooms/{room}")).json()
+    return [Option(name) for name in names if q in name]
+
+
 class Demo:
     """A connector whose reactions do what a test says."""
 
@@ -64,10 +69,6 @@ class Demo:
         async def who(ctx: Context) -> str:
             return str((await ctx.http.get("/me")).json()["name"])
 
-        async def choices(ctx: Context, room: str, q: str) -> list[Option]:
-            names = (await ctx.http.get(f"/rooms/{room}")).json()
-            return [Option(name) for name in names if q in name]
-
         for effect in ("once", "keyed", "idempotent"):
 
             async def act(ctx: Context, text: str = "", room: Annotated[str, Field("Room", options=choices)] = "") -> Any:
@@ -80,8 +81,9 @@ class Demo:
         @c.action("Said", poll="5m", sentence="{feed} says", sample=Said(id="1", text="hi"))
         async def said(ctx: Context, feed: str = "") -> AsyncIterator[Said]:
             """Fires."""
-            async for item in self.does(ctx, feed):
-                yield item
+            async with aclosing(self.does(ctx, feed)) as items:
+                async for item in items:
+                    yield item
 
         @c.action(
             "Told", hook=lambda params: SHA256 if params.get("signed") else None, sentence="told",

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from areabox.errors import NotFoundError
-from areabox.sdk import Connector
+from areabox.sdk import Connector, Event
 from areabox.services.catalogue import Catalogue
 
 LAMP = '''
 """A lamp."""
 
-from areabox.sdk import Connector, Context
+from areabox.sdk import Connector, Event, Context
 
 lamp = Connector("lamp", "Lamp", about="A lamp.")
 
@@ -133,5 +133,20 @@ def test_a_connector_without_help_or_with_a_strange_id_is_refused() -> None:
 
     with pytest.raises(TypeError, match="no docstring"):
         Catalogue().add(odd)
+    plain, listed = Connector("plain", "Plain"), Connector("listed", "Listed")
+
+    @plain.reaction("Do", sentence="do")
+    def at_once() -> None:
+        """Do."""
+
+    @listed.action("All", sentence="all", poll="5m", sample=Event(id="1"))
+    async def all_items() -> list[Event]:
+        """List."""
+        return []
+
+    with pytest.raises(TypeError, match="must be an async function"):
+        Catalogue().add(plain)
+    with pytest.raises(TypeError, match="must be an async generator"):
+        Catalogue().add(listed)
     with pytest.raises(ValueError, match="is not an id"):
         Catalogue().add(Connector("Odd-1", "Odd"))

@@ -113,6 +113,13 @@ async def test_a_pause_turns_those_away_who_wait_already(clock):
     await finish(tasks)
 
 
+async def test_who_comes_back_a_moment_early_is_let_in(clock):
+    limits = Limits(clock)
+    limits.pause("a", 60)
+    clock.advance(59_900)
+    await limits.enter("a")
+
+
 async def test_a_shorter_pause_does_not_shorten_a_longer_one(clock):
     limits = Limits(clock)
     limits.pause("a", 100)

@@ -50,7 +50,7 @@ def sends(*frames: bytes) -> Script:
         for data in frames[1:]:
             await connection.send(data)
             await asyncio.sleep(0.001)
-        await connection.reader.read()
+        await connection.reader.read(1)  # until the client says goodbye
 
     return script
 
@@ -104,7 +104,7 @@ async def test_parts_are_put_together_and_pings_between_them_answered(clock):
         await connection.send(frame(1, b"h\xc3", final=False) + frame(9, b"ping?") + frame(0, b"\xa4", final=False))
         pongs.append(await received(connection))
         await connection.send(frame(0, b"us"))
-        await connection.reader.read()
+        await connection.reader.read(1)  # until the client says goodbye
 
     async with serving(script) as server, opened(clock) as egress, egress.websocket(ws(server)) as socket:
         assert await socket.receive() == "häus"
@@ -127,6 +127,7 @@ async def test_the_end_tells_its_code_and_is_answered(clock):
             assert isinstance(caught.value, Transient)
             with pytest.raises(Closed):
                 await socket.send("x")
+        await server.gone.wait()
         assert answers == [(8, (4004).to_bytes(2, "big"))]
 
 
@@ -141,6 +142,7 @@ async def test_leaving_says_goodbye(clock):
     async with serving(script) as server, opened(clock) as egress:
         async with egress.websocket(ws(server)):
             pass
+        await server.gone.wait()
         assert heard == [(8, (1000).to_bytes(2, "big"))]
         assert not egress._transport._busy
 
@@ -163,7 +165,7 @@ async def test_silence_is_asked_about_once(clock):
         pings.append(await received(connection))
         await connection.send(frame(10))
         pings.append(await received(connection))
-        await connection.reader.read()
+        await connection.reader.read(1)  # until the client says goodbye
 
     async with (
         serving(script) as server,

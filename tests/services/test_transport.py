@@ -10,7 +10,7 @@ import pytest
 from areabox.errors import Permanent, Transient, Uncertain
 from areabox.services.addresses import Refused, kind_of, parse_address
 from areabox.services.bodies import TooLarge
-from areabox.services.wire import NoAnswer, NotSent, Wire
+from areabox.services.wire import NoAnswer, NotSent, Stale, Wire
 from tests.services.loopback import Connection, echo, names, opened, raw, serving
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -347,3 +347,35 @@ async def test_expired_connections_are_swept(clock, monkeypatch):
 async def test_a_wire_to_nowhere_is_not_quiet(clock):
     wire = Wire("x", None, lambda wire: None)  # type: ignore[arg-type]
     assert not wire.quiet()
+
+
+async def test_in_all_this_trouble_no_slot_and_no_connection_is_lost(clock):
+    async def moody(connection: Connection) -> None:
+        while True:
+            match int((await connection.read()).path[1:]) % 6:
+                case 0 | 1:
+                    await connection.answer()
+                case 2:
+                    connection.reset()
+                    return
+                case 3:
+                    await connection.send(OK[:20])
+                    return
+                case 4:
+                    await connection.send(OK + OK)
+                case _:
+                    await connection.hang()
+
+    async with serving(moody) as server, opened(clock, limits_off=True) as egress:
+        sent = [egress.request("POST" if n % 2 else "GET", server.url(f"/{n}"), timeout_s=0.3) for n in range(300)]
+        tasks = [asyncio.create_task(request) for request in sent]
+        await asyncio.sleep(0.02)
+        for task in tasks[::7]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        kinds = {type(result) for result in results if isinstance(result, BaseException)}
+        assert kinds <= {NoAnswer, NotSent, Stale, asyncio.CancelledError}
+        assert sum(not isinstance(result, BaseException) for result in results) > 0
+        assert egress.limits.running == 0
+        assert not egress._transport._busy
+        assert len(egress._transport._kept) == sum(len(wires) for wires in egress._transport._idle.values())

@@ -33,7 +33,11 @@ async def test_an_untouched_log_is_whole_over_restarts(audit: Audit, backend: Ba
 
 @pytest.mark.parametrize(
     "tampering",
-    ["update audit set object = 'x' where id = ?", "update audit set at = at + 1 where id = ?", "delete from audit where id = ?"],
+    [
+        "update audit set object = 'x' where id = ?",
+        "update audit set at = at + 1 where id = ?",
+        "delete from audit where id = ?",
+    ],
 )
 async def test_an_entry_that_was_changed_or_taken_out_is_seen(audit: Audit, backend: Backend, tampering: str) -> None:
     for n in range(5):

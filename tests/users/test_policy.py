@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from areabox.errors import InputError, NotAllowedError
@@ -24,7 +26,7 @@ def actor(role: str, *scopes: str) -> Actor:
 
 
 def test_every_role_may_do_all_that_the_next_lower_one_may() -> None:
-    for higher, lower in zip(ROLES, ROLES[1:], strict=False):
+    for higher, lower in itertools.pairwise(ROLES):
         assert BY_ROLE[higher] > BY_ROLE[lower]
 
 

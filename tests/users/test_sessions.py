@@ -28,7 +28,9 @@ async def test_the_cookies_value_finds_the_account(sessions: Sessions, owner: Ac
     assert await sessions.find("") is None
 
 
-async def test_the_value_itself_is_nowhere_in_the_database(sessions: Sessions, owner: Account, backend: Backend) -> None:
+async def test_the_value_itself_is_nowhere_in_the_database(
+    sessions: Sessions, owner: Account, backend: Backend
+) -> None:
     value = await sessions.start(owner)
     [row] = await backend.read("select * from session")
     assert value not in [str(column) for column in tuple(row)]

@@ -64,7 +64,9 @@ async def test_it_is_dead_while_its_account_is_disabled(tokens: Tokens, owner: A
     assert await tokens.find(text) is None
 
 
-async def test_a_role_that_changes_changes_what_the_token_may(tokens: Tokens, owner: Account, accounts: Accounts) -> None:
+async def test_a_role_that_changes_changes_what_the_token_may(
+    tokens: Tokens, owner: Account, accounts: Accounts
+) -> None:
     editor = await accounts.create("editor@example.org", None, "editor")
     _, text = await tokens.create(editor.id, editor.email, "script", ["all"])
     await accounts.set_role(editor, "viewer")

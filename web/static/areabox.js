@@ -29,10 +29,11 @@ const follow = (live) => {
       times(fresh);
     }
   };
-  const source = new EventSource(`/api/v1/stream?topics=${live.dataset.live}`);
+  const source = new EventSource(`/api/v1/stream?topics=${live.dataset.live}&after=${live.dataset.since}`);
   const changed = (event) => {
     const only = live.dataset.run;
     const body = JSON.parse(event.data);
+    if (body.topic === "bye") return;
     if (only && ![body.id, body.run].includes(only)) return;
     if (!due) due = setTimeout(refresh, 300);
   };

@@ -11,13 +11,14 @@ RUNS = 20
 
 async def show(ask: Ask, area: str) -> Answer:
     """Show an area."""
-    actor, parts = ask.actor, ask.parts
+    actor, parts, since = ask.actor, ask.parts, ask.live.position()
     found = await parts.areas.get(actor, area)
     [(_, yaml)] = await parts.areas.export(actor, [area])
     runs = await parts.runs.list(actor, area=area, limit=RUNS) if actor.allows("runs:read") else []
     return render(
         ask,
         "area",
+        since=since,
         area=found,
         name=found.get("name") or area,
         sentence=sentence(found, parts.catalogue),

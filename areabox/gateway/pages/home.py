@@ -39,13 +39,14 @@ class Hour(msgspec.Struct, frozen=True):
 
 async def show(ask: Ask) -> Answer:
     """Show the home page."""
-    actor, parts = ask.actor, ask.parts
+    actor, parts, since = ask.actor, ask.parts, ask.live.position()
     areas = await parts.areas.list(actor, limit=AREAS) if actor.allows("areas:read") else []
     recent = await parts.runs.list(actor, limit=RECENT) if actor.allows("runs:read") else []
     hours = await _hours(parts, actor.owner)
     return render(
         ask,
         "home",
+        since=since,
         numbers=await numbers(parts, actor.owner),
         needs=await _needs(ask),
         hours=hours,

@@ -12,13 +12,14 @@ from areabox.gateway.routes import Answer, Ask, Route, get
 
 async def show(ask: Ask, id: str) -> Answer:
     """Show a run."""
+    since = ask.live.position()
     run = await ask.parts.runs.get(ask.actor, id)
     words, name = await _words(ask, run)
     steps = [
         {**step, "text": words.get(step["id"]) or step["kind"], "depth": min(step["path"].count(".") // 2, 4)}
         for step in run["steps"]
     ]
-    return render(ask, "run", run=run, steps=steps, name=name, live=run["ended"] is None)
+    return render(ask, "run", since=since, run=run, steps=steps, name=name, live=run["ended"] is None)
 
 
 async def _words(ask: Ask, run: dict[str, Any]) -> tuple[dict[str, str], str]:
