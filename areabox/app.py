@@ -89,7 +89,9 @@ class App:
         self.catalogue = Catalogue.discover(settings.data_dir)
         self.sealing = Sealing(self.catalogue, self.vault)
         self.outbox = Outbox(backend, clock)
-        self.egress = Egress(clock, allow=settings.egress_allow, limits_off=not settings.rate_limits)
+        self.egress = Egress(
+            clock, allow=settings.egress_allow, limits_off=not settings.rate_limits, own_ports={settings.port}
+        )
         self._build_users()
         self.connections = Connections(backend, clock, self.catalogue, self.vault, trusts=self._trusts)
         self.house = House(backend, clock, self.outbox.message)

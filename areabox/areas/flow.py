@@ -195,7 +195,7 @@ class Flow:
             case ends.Parked():
                 parked = queue.park(
                     unit, job, now=job.since if job.input else now, due=outcome.due, wait_key=outcome.wait_key,
-                    input=outcome.input, attempt=job.attempt,
+                    input=outcome.input, attempt=job.attempt - (job.kind == "do"),
                 )  # fmt: skip
                 if outcome.also is not None:
                     outcome.also(unit)

@@ -17,10 +17,12 @@ from areabox.reactions import outcome as ends
 from areabox.reactions.outcome import Outcome
 from areabox.reactions.queue import Job
 from areabox.reactions.retry import judge
+from areabox.services.limits import HostPaused
 
 _HOST = re.compile(
     r"^\s*[a-z][a-z0-9+.-]*://(?:[^/?#@{}\s]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#:@{}\s]+)(?=[:/?#\s]|$)", re.IGNORECASE
 )
+PAUSE_S = 10.0  # until a paused host is looked at again, if it did not say
 SAFE_EFFECTS = frozenset({"read", "idempotent", "keyed", "lookup"})
 
 
@@ -108,6 +110,9 @@ class Reacting:
             )  # fmt: skip
         except InputError as error:
             return ends.Failed(str(error), "input", params)
+        except HostPaused as error:  # nothing was tried, so this costs no attempt
+            due = self._clock.now_ms() + int((error.retry_after_s or PAUSE_S) * 1000)
+            return ends.Parked(None, due, {"paused": str(error)})
         except ConnectorError as error:
             if left_ms < step.timeout_ms and isinstance(error, Transient | Uncertain) and effect in SAFE_EFFECTS:
                 return ends.Failed(f"{error} (the run's timeout is over)", "timeout", params)

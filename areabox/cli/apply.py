@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from areabox.cli.call import Call, StoppedError, here, remote
+from areabox.cli.call import Call, here, remote
 from areabox.cli.client import Api
 from areabox.cli.output import print_json
 from areabox.errors import InputError
@@ -114,10 +114,8 @@ def _write(call: Call, folder: Path, documents: dict[str, str]) -> None:
 @click.command()
 @here
 def schema(call: Call) -> None:
-    """Print the JSON Schema of the area document, for editors."""
+    """Print the JSON Schema of the area document with the operations of this areabox, for editors."""
     from areabox.areas.schema import schema as area_schema
+    from areabox.services.catalogue import Catalogue
 
-    if not (found := area_schema()):
-        raise StoppedError(1, "there is no schema")
-    print_json(found)
-    del call
+    print_json(area_schema(Catalogue.discover(call.settings.data_dir)))

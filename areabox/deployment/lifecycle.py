@@ -36,7 +36,10 @@ _CLOCK_EVERY_S = 1.0
 class Daemon(Protocol):
     """What is served: the composition root, as far as start and stop know it."""
 
-    asgi: Asgi
+    @property
+    def asgi(self) -> Asgi:
+        """Return the HTTP side."""
+        ...
 
     def status(self) -> str:
         """Return the line for `systemctl status`."""

@@ -66,4 +66,3 @@ class Parts:
     probes: Mapping[str, Callable[[], Awaitable[Probe]]] = field(default_factory=dict)
     pause: Callable[..., Awaitable[None]] | None = None  # pause(paused=…): hold everything, or let it go on
     facts: Callable[[], Awaitable[dict[str, Any]]] | None = None  # more of `/system`: sizes, settings
-    pause: Callable[[bool], Awaitable[None]] | None = None  # stop doing anything by itself, or go on

@@ -454,3 +454,15 @@ async def test_the_description_is_valid_and_complete(connect: Connect, app: App)
     for methods in document["paths"].values():
         for operation in methods.values():
             assert operation["summary"]
+
+
+async def test_the_schema_of_the_document_is_open_and_knows_the_operations(connect: Connect) -> None:
+    answer = await connect(host="editor.example").get("/api/v1/schema/area.json")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/schema+json")
+    assert "webhook.received" in answer.text
+
+
+async def test_it_is_paused_and_goes_on(running: App, owner: httpx2.AsyncClient) -> None:
+    assert (await owner.post("/api/v1/system/pause")).json()["facts"]["paused"] is True
+    assert (await owner.post("/api/v1/system/resume")).json()["facts"]["paused"] is False
