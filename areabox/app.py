@@ -11,14 +11,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from areabox import __version__
 from areabox.actions import retention
 from areabox.actions.inbox import Inbox
 from areabox.actions.service import Actions
 from areabox.actions.subscriptions import Subscriptions
-from areabox.areas import store
+from areabox.areas import library, store
 from areabox.areas.cancelling import Cancelling
 from areabox.areas.ending import Ending
 from areabox.areas.events import Events
@@ -36,9 +36,9 @@ from areabox.clock import Clock, SystemClock
 from areabox.database import one
 from areabox.database.sqlite import SqliteBackend
 from areabox.deployment.housekeeping import Ended, Housekeeping, Space, Sweep
-from areabox.deployment.local import Asgi
 from areabox.deployment.settings import Settings
 from areabox.errors import NotFoundError
+from areabox.gateway.idempotency import Repeats
 from areabox.gateway.parts import Parts, Probe, Site
 from areabox.monitoring import logs
 from areabox.monitoring.loops import Bell, run_loop
@@ -60,6 +60,9 @@ from areabox.users.sessions import Sessions
 from areabox.users.setup import Setup
 from areabox.users.throttle import Throttle
 from areabox.users.tokens import Tokens
+
+if TYPE_CHECKING:
+    from areabox.gateway.http import Gateway
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +159,7 @@ class App:
         )
 
     @cached_property
-    def asgi(self) -> Asgi:
+    def asgi(self) -> Gateway:
         """Return the HTTP side, made when it is first asked for."""
         from areabox.gateway.http import build_app
 
@@ -230,6 +233,8 @@ class App:
 
     async def drain(self) -> None:
         """Begin nothing new; what is under way may finish within the grace."""
+        if "asgi" in vars(self):
+            await self.asgi.drain()
         await self._stop_loops()
 
     async def _stop_loops(self) -> None:
@@ -255,13 +260,17 @@ class App:
         async def used() -> int:
             return backend.space.bytes()
 
-        age = settings.retention_age_ms
+        age, answers = settings.retention_age_ms, Repeats(backend, self.clock)
         sweeps = [
             Sweep("runs", age, lambda before, limit: store.prune(backend, before, limit)),
             Sweep("events", age, lambda before, limit: retention.prune(backend, before, limit)),
             Sweep("notices", age, self.outbox.prune),
             Sweep("effects", max(age, 7 * DAY_MS), self.house.prune),
             Sweep("audit", settings.audit_age_ms, self.audit.prune),
+            Sweep("sessions", 0, lambda _before, limit: self.sessions.prune(limit)),
+            Sweep("versions", age, lambda before, limit: library.prune(backend, before, limit)),
+            Sweep("once", 0, lambda before, limit: library.prune_once(backend, before, limit)),
+            Sweep("answers", 0, lambda _before, limit: answers.prune(limit)),
         ]
         many = Ended(settings.retention_runs, ended, lambda before, limit: store.prune(backend, before, limit))
         return Housekeeping(self.clock, sweeps, many, Space(settings.retention_size_bytes, used, backend.shrink))
@@ -322,7 +331,9 @@ async def open_app(settings: Settings, *, role: Role, clock: Clock | None = None
         if role == "serve":
             logs.setup(format=settings.log_format, level=settings.log_level, scrub=app.connections.scrubber.text)
             await app.start()
-        yield app
-        await app.close()
+        try:
+            yield app
+        finally:
+            await app.close()
     finally:
         await app.backend.close()

@@ -24,24 +24,37 @@ class Joins(ABC):
     view: View
 
     @abstractmethod
-    def enter(self, block: Block, prefix: str) -> None: ...  # noqa: D102 -- see plan.Walk
+    def enter(self, block: Block, prefix: str) -> None:
+        """Go to the first step of a block, or past an empty one."""
+
     @abstractmethod
-    def next(self, node: Node, prefix: str) -> None: ...  # noqa: D102 -- see plan.Walk
+    def next(self, node: Node, prefix: str) -> None:
+        """Go to the step after this one, or out of its block."""
+
     @abstractmethod
-    def end(self, end: End) -> None: ...  # noqa: D102 -- see plan.Walk
+    def end(self, end: End) -> None:
+        """End the run."""
+
     @abstractmethod
-    def later(self, move: Callable[[Node, str], None], node: Node, prefix: str) -> None: ...  # noqa: D102
+    def later(self, move: Callable[[Node, str], None], node: Node, prefix: str) -> None:
+        """Note a move."""
+
     @abstractmethod
-    def forget(self, prefix: str) -> None: ...  # noqa: D102 -- see plan.Walk
+    def forget(self, prefix: str) -> None:
+        """Drop the moves still noted below `prefix`."""
+
     @abstractmethod
-    def failed(  # noqa: D102 -- see plan.Walk
+    def failed(
         self, node: Node, prefix: str, message: str, kind: str, input: Any, started: int, attempt: int = 1
-    ) -> None: ...
+    ) -> None:
+        """Record a failed step and go where its `on_error` says."""
+
     @abstractmethod
-    def record(  # noqa: D102 -- see plan.Walk
+    def record(
         self, node: Node, prefix: str, state: str, input: Any, output: Any, note: str | None, started: int,
         attempt: int = 1, *, error: dict[str, Any] | None = None, result: bool = True,
-    ) -> None: ...  # fmt: skip
+    ) -> None:  # fmt: skip
+        """Write the end of a step into the journal."""
 
     # --- out of a block -------------------------------------------------------------------------------------------
 

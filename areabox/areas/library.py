@@ -10,6 +10,16 @@ from areabox.areas.answers import at
 from areabox.areas.registry import HEADS, Head, head_of
 from areabox.database import Backend, Unit, one
 
+KEPT_VERSIONS = 50  # of each area, however old
+_PRUNE = """
+delete from area_version where (area, version) in (
+  select v.area, v.version from area_version v left join area a on a.id = v.area
+   where v.created < ? and (a.id is null or v.version <= a.head - ?)
+     and not exists (select 1 from run where run.area = v.area and run.version = v.version)
+   limit ?)
+returning version
+"""
+
 
 def write(unit: Unit, head: Head, before: Head | None, *, source: str | None, author: str, now: int) -> None:
     """Add a version of an area and make it the head, unless another was faster."""
@@ -64,6 +74,21 @@ async def versions(backend: Backend, area: str) -> list[dict[str, Any]]:
         area,
     )
     return [{"version": row["version"], "created": at(row["created"]), "author": row["author"]} for row in rows]
+
+
+async def prune(backend: Backend, before_ms: int, limit: int = 500) -> int:
+    """Delete versions from before a time that are no area's newest ones and that no run used; return how many."""
+    rows = await backend.write(_PRUNE, before_ms, KEPT_VERSIONS, limit)
+    return len(rows)
+
+
+async def prune_once(backend: Backend, now_ms: int, limit: int = 500) -> int:
+    """Forget keys of `once` whose time is over, and return how many."""
+    rows = await backend.write(
+        "delete from once where (area, key) in (select area, key from once where expires < ? limit ?) returning key",
+        now_ms, limit,
+    )  # fmt: skip
+    return len(rows)
 
 
 async def version(backend: Backend, area: str, number: int) -> dict[str, Any] | None:

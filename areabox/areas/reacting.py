@@ -30,15 +30,27 @@ class Operation(Protocol):
     """What must be known of a reaction."""
 
     @property
-    def id(self) -> str: ...  # noqa: D102
+    def service(self) -> str:
+        """Return the id of its service."""
+        ...
+
     @property
-    def service(self) -> str: ...  # noqa: D102
+    def sample(self) -> Any:
+        """Return a result as it may look."""
+        ...
+
     @property
-    def sample(self) -> Any: ...  # noqa: D102
-    @property
-    def needs_connection(self) -> bool: ...  # noqa: D102
-    def effect_of(self, params: dict[str, Any]) -> str: ...  # noqa: D102
-    def sentence_of(self, params: dict[str, Any]) -> str: ...  # noqa: D102
+    def needs_connection(self) -> bool:
+        """Tell whether it does nothing without a connection."""
+        ...
+
+    def effect_of(self, params: dict[str, Any]) -> str:
+        """Return `read`, `idempotent`, `keyed` or `once`."""
+        ...
+
+    def sentence_of(self, params: dict[str, Any]) -> str:
+        """Return what it does with these parameters, in words."""
+        ...
 
 
 class Catalogue(Protocol):

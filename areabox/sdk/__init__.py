@@ -26,7 +26,7 @@ from areabox.errors import (
     Transient,
     Uncertain,
 )
-from areabox.sdk.auth import Auth, Basic, Fields, Key, NoAuth, OAuth2
+from areabox.sdk.auth import Auth, Basic, Fields, Key, NoAuth
 from areabox.sdk.connector import Action, Connector, Hook, Limits, Reaction
 from areabox.sdk.context import Answer, Context, Host, Http
 from areabox.sdk.durations import duration_ms
@@ -55,7 +55,6 @@ __all__ = [
     "Limits",
     "MissingScope",
     "NoAuth",
-    "OAuth2",
     "Option",
     "Permanent",
     "RateLimited",

@@ -75,12 +75,3 @@ def Fields(  # noqa: N802 -- the words of the connector API
     if bearer is not None:
         sent["Authorization"] = f"Bearer {{{bearer}}}"
     return Auth(id=id, label=label, help=help, fields=fields, headers=sent, basic=basic)
-
-
-def OAuth2(  # noqa: N802 -- the words of the connector API
-    label: str = "Sign in", *, authorize: str, token: str, scopes: tuple[str, ...] = (), id: str = "oauth2"
-) -> Auth:
-    """Return the way of an OAuth 2 grant. Not available yet; it is declared so that connectors can be written."""
-    del authorize, token, scopes
-    access = Annotated[str, Field("Access token", "Paste one until areabox can sign in by itself.", secret=True)]
-    return Auth(id=id, label=label, fields={"access_token": access}, headers={"Authorization": "Bearer {access_token}"})

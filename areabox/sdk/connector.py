@@ -24,7 +24,6 @@ Kind = Literal["poll", "stream", "schedule", "hook", "internal"]
 Dedupe = Literal["key", "change"] | None
 Effect = Literal["read", "idempotent", "keyed", "once"]
 Check = Callable[[dict[str, Any]], Iterable[tuple[str, str]]]
-Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -45,20 +44,10 @@ class Declared(Generic[P, R]):
         self.scopes: tuple[str, ...] = ()
         self.was: tuple[str, ...] = ()
         self.check: Check | None = None
-        self.upgrades: dict[int, Upgrade] = {}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
         return self.run(*args, **kwargs)
-
-    def upgrade(self, version: int) -> Callable[[Upgrade], Upgrade]:
-        """Register how stored parameters become those of `version`; areas that were made before keep working."""
-
-        def register(change: Upgrade) -> Upgrade:
-            self.upgrades[version] = change
-            return change
-
-        return register
 
 
 class Action(Declared[P, R]):
@@ -89,7 +78,6 @@ class Reaction(Declared[P, R]):
     """What can be done at a service."""
 
     effect: Effect | Callable[[dict[str, Any]], Effect] = "once"
-    undo: str | None = None
 
 
 class Hook:
@@ -195,7 +183,6 @@ class Connector:
         sentence: str,
         effect: Effect | Callable[[dict[str, Any]], Effect] = "once",
         sample: Any = None,
-        undo: str | None = None,
         scopes: Sequence[str] = (),
         was: Sequence[str] = (),
         check: Check | None = None,
@@ -208,7 +195,7 @@ class Connector:
 
         def register(run: Callable[P, R]) -> Reaction[P, R]:
             reaction = Reaction(self, run, name, sentence)
-            reaction.effect, reaction.sample, reaction.undo, reaction.check = effect, sample, undo, check
+            reaction.effect, reaction.sample, reaction.check = effect, sample, check
             reaction.scopes, reaction.was = tuple(scopes), tuple(was)
             self.reactions[reaction.name] = reaction
             return reaction

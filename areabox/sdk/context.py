@@ -86,6 +86,18 @@ class Http(Protocol):
         """Yield the items of all pages; `items` and `cursor` are dotted paths into the answer."""
         ...
 
+    def stream(self, url: str, **options: Any) -> AbstractAsyncContextManager[Any]:
+        """Open an answer without an end, to be read by its `pieces()`, `lines()` or `events()`."""
+        ...
+
+    def sse(self, url: str, *, last_id: str = "", **options: Any) -> AsyncIterator[Any]:
+        """Yield server-sent events (`data event id`); `last_id` asks for those after it."""
+        ...
+
+    def websocket(self, url: str, **options: Any) -> AbstractAsyncContextManager[Any]:
+        """Open a WebSocket, to be used by its `send()`, `receive()` and `messages()`."""
+        ...
+
 
 class Host(Protocol):
     """What the house itself does for the services that are part of it; others are given None."""

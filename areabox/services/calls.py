@@ -22,13 +22,14 @@ from areabox.errors import (
     Transient,
     Uncertain,
 )
-from areabox.sdk import Connector, Delivery, Host, Option
+from areabox.sdk import Connector, Delivery, Hook, Host, Option
 from areabox.services.accounts import Account, Route, literal_hosts, route_of
 from areabox.services.catalogue import Catalogue
 from areabox.services.connections import OnState, Tester
 from areabox.services.context import CallContext
 from areabox.services.http import Client, Egress
 from areabox.services.operations import Operation
+from areabox.services.pace import Pace
 from areabox.services.sessions import Sessions, Taps
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ POLL_S = 120.0
 STREAM_S = 30 * 86_400.0
 ASK_S = 30.0
 OPTIONS_MAX = 500
+REFRESH_S = 5.0
 SAFE_EFFECTS = frozenset({"read", "idempotent", "keyed"})
 _NOWHERE: frozenset[str] = frozenset()
 
@@ -58,6 +60,10 @@ class Accounts(Protocol):
 
     async def dead(self, id: str, why: str, *, version: int | None = None) -> None:
         """Note that a service refused a connection."""
+        ...
+
+    def forget(self) -> None:
+        """Read everything again when it is next needed."""
         ...
 
     async def trusted(self, owner: str) -> bool:
@@ -90,6 +96,7 @@ class Services:
         self._sessions, self._taps = Sessions(), Taps()
         self._routes: dict[str, tuple[Connector, Route]] = {}
         self._logs: dict[str, logging.Logger] = {}
+        self._paces: dict[tuple[str, str], Pace] = {}
         connections.tester = self.label
         connections.on_state.append(self._forget)
 
@@ -199,6 +206,40 @@ class Services:
         answer = getattr(declared, "handshake", None) or getattr(getattr(declared, "hook", None), "handshake", None)
         return answer(delivery) if answer is not None else None
 
+    async def subscribe(
+        self,
+        action_id: str,
+        params: dict[str, Any],
+        *,
+        owner: str,
+        connection: str | None,
+        url: str,
+        secret: str,
+    ) -> Any:
+        """Ask a service to deliver to `url`, and return what `unsubscribe` wants to know, in JSON."""
+        operation, account, context, arguments = await self._source(action_id, params, owner, connection, {}, ASK_S)
+        hook, context.url, context.secret = _hook(operation), url, secret
+        context.events = list(getattr(operation.declared, "hook_events", ()))
+        try:
+            return await hook.subscribe(context, **arguments)
+        except Exception as error:
+            await self._refuse(error, operation, account, params)
+            raise
+
+    async def unsubscribe(
+        self, action_id: str, params: dict[str, Any], *, owner: str, connection: str | None, state: Any
+    ) -> None:
+        """Ask a service to deliver no more; `state` is what `subscribe` returned."""
+        operation, account, context, arguments = await self._source(action_id, params, owner, connection, {}, ASK_S)
+        hook, context.state = _hook(operation), state
+        if hook.end is None:
+            return
+        try:
+            await hook.end(context, **arguments)
+        except Exception as error:
+            await self._refuse(error, operation, account, params)
+            raise
+
     def _verify(self, operation: Operation, params: dict[str, Any], delivery: Any, secret: str | None) -> None:
         hook = getattr(operation.declared, "hook", None)
         verifier = hook.verify if hook is not None else operation.verifier(params)
@@ -254,6 +295,13 @@ class Services:
             raise
         return options[:OPTIONS_MAX]
 
+    async def tick(self) -> float:
+        """Load the connectors in the data directory that came or changed, and return when to look again."""
+        if changed := self._catalogue.refresh():
+            log.info("connectors were loaded: %s", ", ".join(changed), extra={"services": changed})
+            self._connections.forget()
+        return REFRESH_S
+
     async def close(self) -> None:
         """Close the sessions that are open."""
         await self._sessions.close()
@@ -288,7 +336,13 @@ class Services:
     ) -> tuple[Client, CallContext]:
         route = account.route if account is not None else self._route(connector)
         client = Client(
-            self._egress, self._clock, route, timeout_s=timeout_s, cursor=cursor, literal_hosts=hosts_literal
+            self._egress,
+            self._clock,
+            route,
+            timeout_s=timeout_s,
+            cursor=cursor,
+            literal_hosts=hosts_literal,
+            pace=None if connector.limits is None else self._pace(connector, account),
         )
         context = CallContext(
             self._clock,
@@ -317,6 +371,14 @@ class Services:
         if known is None or known[0] is not connector:
             known = self._routes[connector.id] = (connector, route_of(connector))
         return known[1]
+
+    def _pace(self, connector: Connector, account: Account | None) -> Pace:
+        key = (connector.id, account.id if account is not None else "")
+        known = self._paces.get(key)
+        if known is None:
+            assert connector.limits is not None
+            known = self._paces[key] = Pace(self._clock, connector.name, connector.limits)
+        return known
 
     def _host(self, connector: Connector, owner: str) -> Host | None:
         own = self._catalogue.service(connector.id).origin == "builtin"
@@ -367,6 +429,13 @@ class Services:
     async def _forget(self, connection: str, state: str) -> None:
         if state != "ok":
             self._sessions.forget(connection)
+
+
+def _hook(operation: Operation) -> Hook:
+    hook: Hook | None = getattr(operation.declared, "hook", None)
+    if hook is None:
+        raise Permanent(f"{operation.id} is not delivered by its service")
+    return hook
 
 
 def _scrub(error: ConnectorError, account: Account) -> None:

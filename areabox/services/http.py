@@ -7,7 +7,8 @@ errors.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -15,18 +16,23 @@ import httpx2
 import msgspec
 
 from areabox.clock import Clock
-from areabox.errors import Permanent, Transient, Uncertain
+from areabox.errors import ConnectorError, Permanent, Transient, Uncertain
 from areabox.sdk import UNSET
 from areabox.services.accounts import Route
 from areabox.services.answers import SAFE_METHODS, Reply, error_of
 from areabox.services.egress import Credentials
+from areabox.services.pace import Pace
 from areabox.services.paging import Paging, Style, at
+from areabox.services.streams import ServerEvent, Stream
+from areabox.services.websockets import WebSocket
 
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 TEXT_TYPE = "text/plain; charset=utf-8"
 CONDITIONAL = "_http"  # where a cursor keeps what the last answers said
 CONDITIONAL_MAX = 50
+OPENING_S = 30.0
+EXCERPT_BYTES = 800
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -47,11 +53,39 @@ class Egress(Protocol):
         """Return the answer with its whole body, whatever its status; raises a `ConnectorError` if there is none."""
         ...
 
+    def stream(
+        self,
+        url: str,
+        *,
+        method: str = ...,
+        headers: Mapping[str, str] = ...,
+        content: bytes | None = ...,
+        timeout_s: float = ...,
+        quiet_s: float | None = ...,
+        literal_hosts: frozenset[str] = ...,
+        credentials: Credentials | None = ...,
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Open an answer without an end, whatever its status."""
+        ...
+
+    def websocket(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] = ...,
+        protocols: Sequence[str] = ...,
+        timeout_s: float = ...,
+        literal_hosts: frozenset[str] = ...,
+        credentials: Credentials | None = ...,
+    ) -> AbstractAsyncContextManager[WebSocket]:
+        """Open a WebSocket."""
+        ...
+
 
 class Client:
     """The HTTP client of one call."""
 
-    __slots__ = ("_clock", "_cursor", "_deadline_s", "_egress", "_literal", "_route", "changed", "used")
+    __slots__ = ("_clock", "_cursor", "_deadline_s", "_egress", "_literal", "_pace", "_route", "changed", "used")
 
     def __init__(
         self,
@@ -62,7 +96,9 @@ class Client:
         timeout_s: float,
         cursor: dict[str, Any],
         literal_hosts: frozenset[str] = frozenset(),
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace
         self._egress, self._clock, self._route, self._cursor = egress, clock, route, cursor
         self._literal = route.literal | literal_hosts if route.literal else literal_hosts
         self._deadline_s = clock.monotonic_s() + timeout_s
@@ -84,16 +120,17 @@ class Client:
         max_bytes: int | None = None,
     ) -> Reply:
         """Send a request and return its answer; raises a `ConnectorError` for every other status and for none."""
-        if "://" not in url:
-            url = self._joined(url)
-        if params:
-            url = _with_query(url, params)
+        url = self._whole(url, params)
         sent, body = _body(json, data, content)
         if conditional:
             sent.update(self._conditions(url))
         if headers:
             _override(sent, headers)
-        response = await self._send(method, url, sent, body, max_bytes)
+        if self._pace is None:
+            response = await self._send(method, url, sent, body, max_bytes)
+        else:
+            async with self._pace.turn():
+                response = await self._send(method, url, sent, body, max_bytes)
         status = response.status_code
         if 200 <= status < 300:
             if conditional:
@@ -151,6 +188,76 @@ class Client:
             else:
                 params |= following
 
+    @asynccontextmanager
+    async def stream(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        params: Mapping[str, Any] | None = None,
+        json: Any = UNSET,
+        headers: Mapping[str, str] | None = None,
+        quiet_s: float | None = None,
+    ) -> AsyncIterator[Stream]:
+        """Open an answer without an end, to be read by its `pieces()`, `lines()` or `events()`.
+
+        `quiet_s` is the longest silence that is not taken for the end.
+        """
+        url = self._whole(url, params)
+        sent, body = _body(json, None, None)
+        _override(sent, headers or {})
+        opening = self._egress.stream(
+            url,
+            method=method,
+            headers=sent,
+            content=body,
+            timeout_s=self._opening_s(),
+            quiet_s=quiet_s,
+            literal_hosts=self._literal,
+            credentials=self._route.credentials,
+        )
+        async with opening as stream:
+            if not 200 <= stream.status_code < 300:
+                raise await self._refused(stream, method, url)
+            yield stream
+
+    async def sse(self, url: str, *, last_id: str = "", **options: Any) -> AsyncIterator[ServerEvent]:
+        """Yield server-sent events; `last_id` asks for those after it."""
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+        async with self.stream(url, headers=headers | (options.pop("headers", None) or {}), **options) as stream:
+            async for event in stream.events():
+                yield event
+
+    @asynccontextmanager
+    async def websocket(
+        self,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        protocols: Sequence[str] = (),
+    ) -> AsyncIterator[WebSocket]:
+        """Open a WebSocket, to be used by its `send()`, `receive()` and `messages()`."""
+        opening = self._egress.websocket(
+            self._whole(url, params),
+            headers=headers or {},
+            protocols=protocols,
+            timeout_s=self._opening_s(),
+            literal_hosts=self._literal,
+            credentials=self._route.credentials,
+        )
+        async with opening as socket:
+            yield socket
+
+    def _opening_s(self) -> float:
+        self.used = self.changed = True
+        return min(max(self._deadline_s - self._clock.monotonic_s(), 0.0), OPENING_S)
+
+    async def _refused(self, stream: Stream, method: str, url: str) -> ConnectorError:
+        text = await stream.read(EXCERPT_BYTES)
+        response = httpx2.Response(stream.status_code, headers=stream.headers, content=text)
+        return error_of(response, method, urlsplit(url).hostname or "", self._clock.now_ms() / 1000)
+
     async def _send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None, max_bytes: int | None
     ) -> httpx2.Response:
@@ -176,6 +283,10 @@ class Client:
             if safe:
                 raise Transient(str(error)) from error
             raise
+
+    def _whole(self, url: str, params: Mapping[str, Any] | None) -> str:
+        whole = url if "://" in url else self._joined(url)
+        return _with_query(whole, params) if params else whole
 
     def _joined(self, path: str) -> str:
         base = self._route.base

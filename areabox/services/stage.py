@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -133,6 +134,20 @@ class Stage:
         answer = self._fault
         return httpx2.Response(answer.status, headers=dict(answer.headers), content=answer.body, request=request)
 
+    @asynccontextmanager
+    async def stream(self, url: str, **options: Any) -> AsyncIterator[Any]:
+        """Open nothing."""
+        del options
+        raise NotSent(f"{url} cannot be opened on a stage")
+        yield
+
+    @asynccontextmanager
+    async def websocket(self, url: str, **options: Any) -> AsyncIterator[Any]:
+        """Open nothing."""
+        del options
+        raise NotSent(f"{url} cannot be opened on a stage")
+        yield
+
     # -- in the place of connections -------------------------------------------------------------------------------
 
     async def account(self, id: str) -> Account:
@@ -143,6 +158,9 @@ class Stage:
 
     async def dead(self, id: str, why: str, *, version: int | None = None) -> None:
         """Note nothing."""
+
+    def forget(self) -> None:
+        """Forget nothing."""
 
     async def trusted(self, owner: str) -> bool:
         """Trust nobody."""
