@@ -13,7 +13,7 @@ import msgspec
 from areabox.areas import calls, model
 from areabox.areas.emit import emit_yaml
 from areabox.areas.fields import IDENTIFIER, SLUG, Context, Fields, Report, holds_template
-from areabox.areas.scope import ROOT_NAMES, Scope, Steps
+from areabox.areas.scope import Scope, Steps
 from areabox.areas.source import Source, check_data, read
 from areabox.areas.step_reader import TRIGGER_KEYS, StepReader
 from areabox.areas.views import CatalogueView, FieldView, OperationView
@@ -25,6 +25,7 @@ KEYS = ("area", "name", "about", "tags", "enabled", "mode", "at_most", "key", "t
 MODES = ("parallel", "queued", "single", "restart")
 MISSED = ("skip", "latest", "each")
 MAX_STEPS, MAX_TRIGGERS = 1_000, 100
+_BEFORE_A_RUN = ("trigger", "area", "now")
 _OTHERS = {"trigger": "when", "triggers": "when", "on": "when", "action": "then", "actions": "then", "steps": "then",
            "do": "then", "description": "about", "title": "name", "id": "area", "slug": "area", "alias": "name",
            "condition": "if", "conditions": "if", "max": "at_most", "labels": "tags"}  # fmt: skip
@@ -182,7 +183,7 @@ class _Area:
             connection=self._reader.connection(part, operation),
             every_ms=self._reader.every(part, operation),
             missed=self._missed(part, operation),
-            test=part.expression("if", Scope(ROOT_NAMES - {"steps", "vars"})),
+            test=part.expression("if", Scope(_BEFORE_A_RUN)),
         )
         kept = {action: params, "id": trigger.id}
         return trigger, kept | {key: part.kept[key] for key in TRIGGER_KEYS if key in part.kept}

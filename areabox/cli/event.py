@@ -40,11 +40,10 @@ async def show(call: Call, api: Api, id_: str) -> None:
 @event.command()
 @click.argument("action")
 @click.argument("payload", default="{}", metavar="[JSON]")
-@click.option("--area", help="Only for this area; default every area that listens to the action.")
 @remote
-async def send(call: Call, api: Api, action: str, payload: str, area: str | None) -> None:
-    """Send an event by hand, as if ACTION had yielded it; JSON may be @FILE or -."""
-    body = {"action": action, "payload": read_json(payload, "the payload")} | query(area=area)
+async def send(call: Call, api: Api, action: str, payload: str) -> None:
+    """Send an event by hand to every area that listens to ACTION; JSON may be @FILE or -."""
+    body = {"action": action, "payload": read_json(payload, "the payload")}
     answer = await api.post("events", body=body)
     call.done(answer, answer.get("reason") or "")
     if not call.json:

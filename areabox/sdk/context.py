@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -86,7 +86,16 @@ class Http(Protocol):
         """Yield the items of all pages; `items` and `cursor` are dotted paths into the answer."""
         ...
 
-    def stream(self, url: str, **options: Any) -> AbstractAsyncContextManager[Any]:
+    def stream(
+        self,
+        url: str,
+        *,
+        method: str = ...,
+        params: Mapping[str, Any] | None = None,
+        json: Any = ...,
+        headers: Mapping[str, str] | None = None,
+        quiet_s: float | None = None,
+    ) -> AbstractAsyncContextManager[Any]:
         """Open an answer without an end, to be read by its `pieces()`, `lines()` or `events()`."""
         ...
 
@@ -94,7 +103,14 @@ class Http(Protocol):
         """Yield server-sent events (`data event id`); `last_id` asks for those after it."""
         ...
 
-    def websocket(self, url: str, **options: Any) -> AbstractAsyncContextManager[Any]:
+    def websocket(
+        self,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        protocols: Sequence[str] = (),
+    ) -> AbstractAsyncContextManager[Any]:
         """Open a WebSocket, to be used by its `send()`, `receive()` and `messages()`."""
         ...
 

@@ -26,7 +26,7 @@ from areabox.errors import (
     Uncertain,
 )
 from areabox.sdk import Connector, Event
-from areabox.services.calls import ConnectorBug
+from areabox.services.calling import ConnectorBug
 from areabox.services.catalogue import Catalogue, Service
 from areabox.services.operations import Operation
 from areabox.services.stage import CANARY, KEY, Asked, Fault, Stage, parameters

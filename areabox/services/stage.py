@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -134,19 +134,15 @@ class Stage:
         answer = self._fault
         return httpx2.Response(answer.status, headers=dict(answer.headers), content=answer.body, request=request)
 
-    @asynccontextmanager
-    async def stream(self, url: str, **options: Any) -> AsyncIterator[Any]:
+    def stream(self, url: str, **options: Any) -> AbstractAsyncContextManager[Any]:
         """Open nothing."""
         del options
         raise NotSent(f"{url} cannot be opened on a stage")
-        yield
 
-    @asynccontextmanager
-    async def websocket(self, url: str, **options: Any) -> AsyncIterator[Any]:
+    def websocket(self, url: str, **options: Any) -> AbstractAsyncContextManager[Any]:
         """Open nothing."""
         del options
         raise NotSent(f"{url} cannot be opened on a stage")
-        yield
 
     # -- in the place of connections -------------------------------------------------------------------------------
 

@@ -360,6 +360,13 @@ def test_the_normal_form_of_the_normal_form_is_itself() -> None:
     assert again == first
 
 
+def test_the_condition_of_a_trigger_sees_what_is_there_before_a_run() -> None:
+    head = "area: x\nwhen:\n  - webhook.received: {}\n    if: IF\nthen: []\n"
+    program(head.replace("IF", "trigger.json.a and area.id and now.hour > 7"))
+    assert "there is no name run here" in problems(head.replace("IF", "run.id"))[0]
+    assert "there is no name vars here" in problems(head.replace("IF", "vars.a"))[0]
+
+
 def test_more_than_a_thousand_steps_are_refused() -> None:
     assert "more than 1,000 steps" in problems(HEAD + "  - probe.do: {}\n" * 1001)[0]
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -17,6 +18,7 @@ from areabox.errors import (
     MissingScope,
     NotAllowedError,
     Permanent,
+    RateLimited,
     Skip,
     Transient,
     Uncertain,
@@ -28,6 +30,7 @@ from areabox.sdk import (
     Event,
     Field,
     Fields,
+    Limits,
     Option,
     Secret,
     Url,
@@ -35,7 +38,8 @@ from areabox.sdk import (
     hmac_sha256,
     shared_token,
 )
-from areabox.services.calls import ConnectorBug, Services
+from areabox.services.calling import ConnectorBug
+from areabox.services.calls import Services
 from areabox.services.catalogue import Catalogue
 from areabox.services.connections import Connections
 from tests.services.web import Server, reply
@@ -277,11 +281,10 @@ async def test_what_a_poll_yielded_before_it_failed_has_come(
         raise raised
 
     demo.does = does
-    events: list[Any] = []
+    events = services.poll("demo.said", {}, owner="ann", connection=None, cursor={})
+    assert (await anext(events))["id"] == "1"
     with pytest.raises(kind):
-        async for event in services.poll("demo.said", {}, owner="ann", connection=None, cursor={}):
-            events.append(event)
-    assert [event["id"] for event in events] == ["1"]
+        await anext(events)
 
 
 async def test_a_stream_that_nobody_reads_any_more_is_closed(services: Services, demo: Demo) -> None:
@@ -331,6 +334,62 @@ async def test_what_is_polled_may_be_pushed_too(services: Services, demo: Demo) 
     assert services.delivery("demo.said", {"feed": "f"}, delivery, "secret") == [{"id": "7", "text": "f"}]
     with pytest.raises(NotAllowedError):
         services.delivery("demo.said", {"feed": "f"}, delivery, "other")
+
+
+async def test_pushes_are_asked_for_and_ended_again(
+    services: Services, demo: Demo, connection: str, server: Server
+) -> None:
+    async def subscribe(ctx: Context, feed: str) -> Any:
+        told = {"url": ctx.url, "secret": ctx.secret, "events": ctx.events, "feed": feed}
+        return (await ctx.http.post("/hooks", json=told)).json()["id"]
+
+    async def end(ctx: Context, feed: str) -> None:
+        await ctx.http.delete(f"/hooks/{ctx.state}", ok=(404,))
+
+    hook = demo.connector.webhook(verify=shared_token("X-Token"))(subscribe)
+    options: dict[str, Any] = {"owner": "ann", "connection": connection}
+    with pytest.raises(Permanent, match="is not delivered by its service"):
+        await services.subscribe("demo.said", {"feed": "f"}, url="u", secret="s", **options)
+    demo.connector.actions["said"].webhook(hook, "said", "sung")(lambda delivery, feed: iter(()))
+    server.answer = reply(201, {"id": 99})
+    state = await services.subscribe("demo.said", {"feed": "f"}, url="https://box/hooks/1", secret="s", **options)
+    assert state == 99
+    assert server.requests[0].json == {
+        "url": "https://box/hooks/1", "secret": "s", "events": ["said", "sung"], "feed": "f",
+    }  # fmt: skip
+    await services.unsubscribe("demo.said", {"feed": "f"}, state=state, **options)
+    hook.unsubscribe(end)
+    server.answer = reply(404)
+    await services.unsubscribe("demo.said", {"feed": "f"}, state=state, **options)
+    assert [(request.method, request.path) for request in server.requests[1:]] == [("DELETE", "/hooks/99")]
+
+
+async def test_a_service_is_not_asked_more_often_than_its_connector_says(
+    services: Services, demo: Demo, connection: str, server: Server, clock: FakeClock
+) -> None:
+    async def does(ctx: Context, text: str) -> None:
+        await ctx.http.get("/")
+
+    demo.connector.limits, demo.does = Limits("2/m", concurrency=1), does
+    await asyncio.gather(*(react(services, "once", connection) for _ in range(2)))
+    with pytest.raises(RateLimited, match="asked 2 times in 60 s at most") as limited:
+        await react(services, "once", connection)
+    assert limited.value.retry_after_s == 30
+    clock.advance(30_000)
+    await react(services, "once", connection)
+    assert len(server.requests) == 3
+
+
+async def test_a_connector_that_is_dropped_in_is_loaded_at_the_next_tick(
+    services: Services, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    catalogue._folder = tmp_path
+    (tmp_path / "lamp.py").write_text(
+        'from areabox.sdk import Connector\nlamp = Connector("lamp", "Lamp")\n'
+        '@lamp.reaction("Switch on", sentence="on")\nasync def on(ctx) -> str:\n    "Switch it on."\n    return "on"\n'
+    )
+    assert await services.tick() == 5.0
+    assert await services.react("lamp.on", {}, owner="a", connection=None, key="k", attempt=1, timeout_s=1) == "on"
 
 
 async def test_a_connection_is_tested_by_its_connector(

@@ -232,3 +232,29 @@ async def test_all_pages_are_read(
 ) -> None:
     server.answer = answer
     assert [item async for item in client.pages("/list", **options)] == items
+
+
+async def test_an_answer_without_an_end_is_read_line_by_line(client: Client, server: Server) -> None:
+    server.answer = reply(200, b'{"a":1}\n{"a":2}\n')
+    async with client.stream("/feed", params={"x": 1}) as stream:
+        assert [line async for line in stream.lines()] == ['{"a":1}', '{"a":2}']
+    assert server.requests[0].path == "/api/feed?x=1"
+    assert server.requests[0].headers["x-key"] == "canary-5ecret"
+    server.answer = reply(404, b"no feed")
+    with pytest.raises(Permanent, match="answered 404 Not Found: no feed"):
+        async with client.stream("/feed"):
+            pass
+
+
+async def test_server_sent_events_go_on_where_they_were(client: Client, server: Server) -> None:
+    server.answer = reply(200, b"id: 7\ndata: hello\n\n")
+    events = [event async for event in client.sse("/events", last_id="6")]
+    assert [(event.id, event.data) for event in events] == [("7", "hello")]
+    assert server.requests[0].headers["last-event-id"] == "6"
+
+
+async def test_a_server_that_speaks_no_websocket_is_said_not_to(client: Client, server: Server) -> None:
+    server.answer = reply(404)
+    with pytest.raises(ConnectorError):
+        async with client.websocket("/socket"):
+            pass

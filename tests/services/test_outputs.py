@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 import msgspec
 
@@ -18,10 +18,10 @@ class Issue(Event, rename={"url": "html_url"}):
     url: str
     user: User
     labels: tuple[str, ...] = ()
-    due: datetime.date | None = None
+    due: dt.date | None = None
 
 
-ISSUE = Issue(id="1", url="u", user=User("ann"), labels=("a",), due=datetime.date(2026, 1, 1))
+ISSUE = Issue(id="1", url="u", user=User("ann"), labels=("a",), due=dt.date(2026, 1, 1))
 PLAIN = {"url": "u", "user": {"name": "ann"}, "labels": ["a"], "due": "2026-01-01", "id": "1"}
 
 
