@@ -6,7 +6,7 @@ step's path. `if` and `choose` add no frame, since only one of their branches is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from areabox.areas.model import AnyStep, Ask, Choose, Each, If, Parallel, Program, Repeat, WaitFor
@@ -52,7 +52,15 @@ class Outline:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.nodes: dict[str, Node] = {}
+        self._facts: dict[str, frozenset[str]] = {}
         self.root = self._block(program.then, None, "root", ())
+
+    def remember(self, step_id: str, make: Callable[[], frozenset[str]]) -> frozenset[str]:
+        """Return what is true of a step as long as its program lives, made once."""
+        found = self._facts.get(step_id)
+        if found is None:
+            found = self._facts[step_id] = make()
+        return found
 
     def locate(self, path: str) -> tuple[Node, str]:
         """Return the step of a path, and the part of the path before its id; KeyError if there is none."""

@@ -148,7 +148,9 @@ class Reacting:
 
     def _hosts(self, run: RunState, step: Do) -> frozenset[str]:
         head = self._registry.heads.get(run.area)
-        return literal_hosts(step.params.source) if head is not None and head.lan else frozenset()
+        if head is None or not head.lan:
+            return frozenset()
+        return run.outline.remember(step.id, lambda: literal_hosts(step.params.source))
 
 
 def key_of(run_id: str, path: str) -> str:

@@ -16,6 +16,7 @@ class Metrics:
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self) -> None:
+        self._children: dict[tuple[Counter, str], Counter] = {}  # finding them costs more than counting
         self._registry = CollectorRegistry(auto_describe=True)
         self._runs = Counter("areabox_runs", "Runs that ended.", ["state"], registry=self._registry)
         self._steps = Counter("areabox_steps", "Attempts at steps that ended.", ["state"], registry=self._registry)
@@ -27,10 +28,16 @@ class Metrics:
     def listen(self, name: str, fields: dict[str, Any]) -> None:
         """Count an event of telemetry."""
         if name == "step":
-            self._steps.labels(fields["state"]).inc()
+            self._count(self._steps, fields["state"])
         elif name == "run":
-            self._runs.labels(fields["state"]).inc()
+            self._count(self._runs, fields["state"])
             self._run_s.observe(fields["ms"] / 1000)
+
+    def _count(self, counter: Counter, state: str) -> None:
+        child = self._children.get((counter, state))
+        if child is None:
+            child = self._children[counter, state] = counter.labels(state)
+        child.inc()
 
     def gauge(self, name: str, help: str, ask: Callable[[], float]) -> None:
         """Show a number that is asked each time somebody looks."""

@@ -13,15 +13,30 @@ class Answer(Protocol):
     """What a service answered; its body is whole."""
 
     @property
-    def status(self) -> int: ...  # noqa: D102 -- the words say it
+    def status(self) -> int:
+        """The status code."""
+        ...
+
     @property
-    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
+    def headers(self) -> Mapping[str, str]:
+        """The headers, whatever the case of their names."""
+        ...
+
     @property
-    def content(self) -> bytes: ...  # noqa: D102
+    def content(self) -> bytes:
+        """The body's bytes."""
+        ...
+
     @property
-    def text(self) -> str: ...  # noqa: D102
+    def text(self) -> str:
+        """The body as text."""
+        ...
+
     @property
-    def url(self) -> str: ...  # noqa: D102
+    def url(self) -> str:
+        """Where it came from, after redirects."""
+        ...
+
     def json(self) -> Any:
         """Return the parsed body; None where nothing has changed since the last poll, or there is no body."""
         ...
