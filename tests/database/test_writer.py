@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from areabox.database import Unit
-from areabox.database.files import LOG_LIMIT_BYTES, connect
-from areabox.database.sqlite import IDLE_WAL_BYTES, SqliteBackend
+from areabox.database.files import LOG_LIMIT_BYTES, connect, connect_reading
+from areabox.database.sqlite import IDLE_WAL_BYTES, SqliteBackend, _restart_log
 from areabox.database.writer import Call, Writer
 from areabox.errors import AreaboxError, ConflictError, StorageFullError
 
@@ -299,26 +299,55 @@ async def test_what_was_acknowledged_before_a_kill_is_there(tmp_path: Path, line
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_log_stays_small_under_constant_load_and_constant_reading(sqlite: SqliteBackend):
-    stop = asyncio.Event()
+async def write_megabytes(backend: SqliteBackend, megabytes: int, prefix: str = "") -> int:
+    """Write by four at a time, and return how large the log became."""
     largest = 0
-
-    async def read() -> None:
-        while not stop.is_set():
-            await sqlite.read("select count(*), max(value) from meta")
 
     async def write(n: int) -> None:
         nonlocal largest
-        for i in range(700):
-            await sqlite.commit(Unit().do(META, f"{n}-{i}", "x" * 20_000))
-            largest = max(largest, sqlite.space.wal_bytes())
+        for i in range(megabytes * 10):
+            await backend.commit(Unit().do(META, f"{prefix}{n}-{i}", "x" * 25_000))
+            largest = max(largest, backend.space.wal_bytes())
 
-    readers = [asyncio.create_task(read()) for _ in range(2)]
     await asyncio.gather(*(write(n) for n in range(4)))
+    return largest
+
+
+async def test_the_log_stays_small_under_constant_load_and_constant_reading(sqlite: SqliteBackend):
+    stop = asyncio.Event()
+
+    async def read() -> None:
+        while not stop.is_set():
+            await sqlite.read("select key from meta order by key limit 20")
+
+    readers = [asyncio.create_task(read()) for _ in range(4)]
+    largest = await write_megabytes(sqlite, 50)
     stop.set()
     await asyncio.gather(*readers)
-    assert sqlite.path.stat().st_size > 50_000_000
+    assert sqlite.path.stat().st_size > 2 * LOG_LIMIT_BYTES
     assert largest < 1.3 * LOG_LIMIT_BYTES
+
+
+async def test_a_long_reader_lets_the_log_grow_and_is_waited_for_seldom(
+    sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
+):
+    sizes: list[int] = []
+
+    def restart(connection: sqlite3.Connection) -> None:
+        sizes.append(sqlite.space.wal_bytes())
+        _restart_log(connection)
+
+    monkeypatch.setattr("areabox.database.sqlite._restart_log", restart)
+    monkeypatch.setattr("areabox.database.sqlite.READERS_MS", 1)
+    with closing(connect_reading(sqlite.path)) as reader:
+        reader.execute("begin")
+        reader.execute("select * from meta").fetchall()
+        assert await write_megabytes(sqlite, 50) > 50_000_000
+        assert reader.execute("select count(*) from meta").fetchone()[0] == 0, "it sees what it saw"
+    assert len(sizes) == 2
+    assert sizes[1] > 2 * sizes[0] > 2 * LOG_LIMIT_BYTES
+    await write_megabytes(sqlite, 1, "after")
+    assert sqlite.space.wal_bytes() <= LOG_LIMIT_BYTES, "once it is gone, the log begins anew and is cut"
 
 
 async def test_the_log_is_copied_back_once_nobody_writes_and_then_nothing_wakes(sqlite: SqliteBackend):
