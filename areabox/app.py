@@ -78,7 +78,8 @@ class App:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings, self.clock = settings, clock
         self.telemetry, self.metrics = Telemetry(), Metrics()
-        self.backend = SqliteBackend(settings.database_path, clock)
+        self.room = Bell()  # rung when the disk is full
+        self.backend = SqliteBackend(settings.database_path, clock, on_full=self.room.ring)
         self.paused = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -186,7 +187,7 @@ class App:
             return False
 
     async def _connection_changed(self, connection: str, state: str) -> None:
-        if state == "ok":
+        if state != "dead":  # ok, new values, or gone: whatever was held finds out by trying
             await self.runs.reconnect(connection)
             await self.actions.reconnected(connection)
 
@@ -200,15 +201,25 @@ class App:
         left = await self.worker.rescue()
         if left:
             log.info("%d attempts were under way when the last process ended", left)
+        self._accounts_changed = self.backend.subscribe("account")
         slots = self.settings.slots if self.settings.rate_limits else UNLIMITED_SLOTS
         loops: dict[str, tuple[Callable[[], Awaitable[float]], Bell]] = {
             "due jobs": (self.worker.tick, self.worker.bell),
-            "housekeeping": (self.housekeeping.tick, Bell()),
+            "housekeeping": (self.housekeeping.tick, self.room),
+            "connectors": (self.services.tick, Bell()),
+            "accounts": (self._hear_of_accounts, Bell()),
             "resync": (self._resync, Bell()),
         }
         self._tasks = [asyncio.create_task(run_loop(name, *loop), name=name) for name, loop in loops.items()]
         self._tasks.append(asyncio.create_task(self.actions.run(), name="sources"))
         self._tasks.append(asyncio.create_task(self.worker.run(slots=slots), name="workers"))
+
+    async def _hear_of_accounts(self) -> float:
+        """Take notice of changed roles: what their owners typed may be trusted more, or less."""
+        message = await anext(self._accounts_changed)
+        self.connections.forget()
+        self.registry.trust(message.body["id"], trusted=message.body["role"] in ("owner", "admin"))
+        return 0.0
 
     async def _resync(self) -> float:
         await self.worker.resync()
@@ -257,9 +268,6 @@ class App:
             rows = await backend.read("select count(*) from run where ended is not null")
             return int(rows[0][0])
 
-        async def used() -> int:
-            return backend.space.bytes()
-
         age, answers = settings.retention_age_ms, Repeats(backend, self.clock)
         sweeps = [
             Sweep("runs", age, lambda before, limit: store.prune(backend, before, limit)),
@@ -273,7 +281,7 @@ class App:
             Sweep("answers", 0, lambda _before, limit: answers.prune(limit)),
         ]
         many = Ended(settings.retention_runs, ended, lambda before, limit: store.prune(backend, before, limit))
-        return Housekeeping(self.clock, sweeps, many, Space(settings.retention_size_bytes, used, backend.shrink))
+        return Housekeeping(self.clock, sweeps, many, Space(settings.retention_size_bytes, backend.used_bytes, backend.shrink))
 
     # --- asked from outside ---------------------------------------------------------------------------------------
 

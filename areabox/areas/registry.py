@@ -88,6 +88,11 @@ class Registry:
         self.heads[head.id] = head
         self._by_slug[head.owner, head.slug] = head.id
 
+    def trust(self, owner: str, *, trusted: bool) -> None:
+        """Let an owner's areas reach the local network, or no more; the author of a version is its owner."""
+        for head in [head for head in self.heads.values() if head.owner == owner]:
+            self.heads[head.id] = msgspec.structs.replace(head, lan=trusted)
+
     def drop(self, area: str) -> None:
         """Forget an area."""
         head = self.heads.pop(area, None)

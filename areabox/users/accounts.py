@@ -146,6 +146,7 @@ class Accounts:
             unit.do(_DEMOTE, role, account.id, expect=1)
         else:
             unit.do("update account set role = ? where id = ?", role, account.id, expect=1)
+        unit.publish("account", id=account.id, role=role)
         await self._write(unit.do("delete from session where account = ?", account.id), account)
 
     async def set_email(self, account: Account, email: str) -> None:
