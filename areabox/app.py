@@ -281,7 +281,8 @@ class App:
             Sweep("answers", 0, lambda _before, limit: answers.prune(limit)),
         ]
         many = Ended(settings.retention_runs, ended, lambda before, limit: store.prune(backend, before, limit))
-        return Housekeeping(self.clock, sweeps, many, Space(settings.retention_size_bytes, backend.used_bytes, backend.shrink))
+        space = Space(settings.retention_size_bytes, backend.used_bytes, backend.shrink)
+        return Housekeeping(self.clock, sweeps, many, space)
 
     # --- asked from outside ---------------------------------------------------------------------------------------
 
