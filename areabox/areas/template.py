@@ -30,6 +30,7 @@ MAX_EXPRESSION = 8_192
 MAX_CODE = 16_384
 Names = Mapping[str, Any]
 _CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
+_ENDS = ("}}", "%}", "#}")
 _UNKNOWN_ESCAPE = re.compile(r"\\([\\'\"nrtxuUN\n])|\\")
 
 
@@ -213,7 +214,8 @@ def _array(source: list[Any], items: list[Closure | None]) -> Closure:
 def _text(source: str, compiler: Compiler) -> Closure:
     if len(source) > MAX_SOURCE:
         raise TemplateError(f"a text with {{{{ }}}} has at most {MAX_SOURCE:,} characters")
-    if sum(map(len, _CODE.findall(source))) > MAX_CODE:
+    last = max(map(source.rfind, _ENDS)) + 2  # without an end behind it a brace would be read for over and over again
+    if sum(map(len, _CODE.findall(source, 0, last))) > MAX_CODE:
         raise TemplateError(f"there are more than {MAX_CODE:,} characters inside {{{{ }}}} and {{% %}}")
     body = _parser.parse(source).body
     outputs = [node for part in body for node in (part.nodes if isinstance(part, jinja.Output) else (None,))]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 _UNITS_MS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
+_NUMBER = r"(\d{1,15}(?:\.\d{1,9})?)"
+_PART = re.compile(rf"{_NUMBER}(ms|[wdhms])")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
-_ISO = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.IGNORECASE)
+_ISO = re.compile(
+    rf"P(?:{_NUMBER}W)?(?:{_NUMBER}D)?(?:T(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?", re.IGNORECASE
+)
 
 
 def duration_ms(text: str) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
 import msgspec
+from msgspec import UNSET
 
 from areabox.errors import Problem
 from areabox.sdk import Action, Connector, Reaction, Verifier
@@ -86,8 +87,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         return self.effect
 
     def sentence_of(self, params: Mapping[str, Any]) -> str:
-        """Return the sentence with the values in it."""
-        return _PLACE.sub(lambda found: _shown(params.get(found[1], "…")), self.sentence)
+        """Return the sentence with the values in it, defaults where none is given."""
+        return _PLACE.sub(lambda found: _shown(params.get(found[1], self._default(found[1]))), self.sentence)
+
+    def _default(self, name: str) -> Any:
+        field = self.fields.get(name)
+        return "…" if field is None or field.default in (UNSET, None, "") else field.default
 
     def verifier(self, params: dict[str, Any]) -> Verifier | None:
         """Return how deliveries with these parameters are verified; None: they are not."""

@@ -49,7 +49,7 @@ class Writer:
             missed = self.chance.choice(["each", "latest", "skip"])
             return {"schedule.every": {"every": self.chance.choice(EVERY)}, "missed": missed}
         if source == "ended":
-            return {"area.ended": {}} if False else {"area.ended": {"area": "a0"}}
+            return {"area.ended": {"area": "a0"}}
         return {"area.called": {}}
 
     # --- steps ----------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ class Writer:
         if self.callees:
             kinds += ["call"]
         if depth > 0:
-            kinds += ["if", "choose", "parallel", "parallel"]
+            kinds += ["branch", "choose", "parallel", "parallel"]
             if "index" not in loops:
                 kinds += ["each", "each", "repeat"]
         return getattr(self, self.chance.choice(kinds))(depth, loops)
@@ -129,14 +129,9 @@ class Writer:
     def choose(self, depth: int, loops: list[str]) -> dict[str, Any]:
         options = [{"if": f"vars.n == {number}", "then": self.block(depth - 1, loops)} for number in range(2)]
         return {"choose": options, "else": self.block(depth - 1, loops), "id": self.id("choose")}
-
-
-def _if(self: Writer, depth: int, loops: list[str]) -> dict[str, Any]:
-    then, other = self.block(depth - 1, loops), self.block(depth - 1, loops)
-    return {"if": f"vars.n > {self.chance.randint(0, 1)}", "then": then, "else": other, "id": self.id("if")}
-
-
-setattr(Writer, "if", _if)
+    def branch(self, depth: int, loops: list[str]) -> dict[str, Any]:
+        then, other = self.block(depth - 1, loops), self.block(depth - 1, loops)
+        return {"if": f"vars.n > {self.chance.randint(0, 1)}", "then": then, "else": other, "id": self.id("if")}
 
 
 def random_areas(chance: random.Random) -> list[dict[str, Any]]:

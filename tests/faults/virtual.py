@@ -28,7 +28,7 @@ from areabox.errors import StorageFullError
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 
 
-class Died(BaseException):
+class Died(asyncio.CancelledError):
     """The process is dead: nothing of it goes on."""
 
 

@@ -17,7 +17,7 @@ _HOW = frozenset(
      "as", "at_once", "join", "with", "because"}
 )  # fmt: skip
 _TEXT_MAX = 90
-_TEMPLATE = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+_TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -65,7 +65,8 @@ def operation(entry: dict[str, Any], catalogue: Catalogue, kind: str) -> str:
 
 def readable(text: str) -> str:
     """Return a text with its templates as people read them, in single angle quotes instead of double braces."""
-    return _TEMPLATE.sub("\u2039\\1\u203a", text)
+    end = text.rfind("}}") + 2  # what is never closed is not looked for again and again
+    return _TEMPLATE.sub(lambda found: f"\u2039{found[1].strip()}\u203a", text[:end]) + text[end:]
 
 
 def _line(step: dict[str, Any], catalogue: Catalogue) -> Line:
