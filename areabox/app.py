@@ -117,8 +117,19 @@ class App:
         for found in await self.subscriptions.internal("area.ended"):
             self.registry.internal[found.id] = found
         await self.actions.open()
+        self._measure()
         row = await one(backend, "select value from meta where key = 'paused'")
         self.paused = row is not None and row["value"] == "1"
+
+    def _measure(self) -> None:
+        """Let `/metrics` ask what it cannot count."""
+        stats, space = self.backend.stats, self.backend.space
+        self.metrics.gauge("jobs_ready", "Jobs that wait for a slot.", lambda: stats().ready)
+        self.metrics.gauge("jobs_executing", "Jobs that hold a slot.", lambda: stats().executing)
+        self.metrics.gauge("areas", "Areas, switched on or off.", lambda: len(self.registry.heads))
+        self.metrics.gauge("database_bytes", "Size of the database with its log.", space.bytes)
+        self.metrics.gauge("disk_free_bytes", "Room on the database's disk.", space.free_bytes)
+        self.metrics.gauge("paused", "1 while nothing runs by itself.", lambda: float(self.paused))
 
     @property
     def base_url(self) -> str:

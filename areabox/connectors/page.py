@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import difflib
 import hashlib
+import itertools
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Literal
+
+import msgspec
 
 from areabox.sdk import Answer, Connector, Context, Event, Field, Permanent, Url
 
@@ -15,11 +18,14 @@ page = Connector("page", "Web page", about="Changes of a page, of a part of it, 
 
 BYTES_MAX = 5 * 1024 * 1024
 TEXT_MAX = 64 * 1024
+LINES_MAX = 2_000
 REGEX_S = 1.0
 _STEP = re.compile(r'\.?(?:"(?P<quoted>[^"]+)"|(?P<name>[^."\[\]]+))|\[(?P<index>-?\d+|\*)\]')
 _ATTRIBUTE = re.compile(r"^(?P<css>.*?)\s*::attr\((?P<name>[\w:-]+)\)\s*$", re.DOTALL)
 _CHARSET = re.compile(rb"<meta[^>]{1,200}charset\s*=\s*[\"']?([\w-]{1,40})", re.IGNORECASE)
+_MINUS = "\u2212"
 _NUMBER = re.compile(r"[-\u2212]?\d{1,15}(?:[.,'\u00a0\u202f ]\d{3})*(?:[.,]\d{1,9})?")
+_SPACES = re.compile("['\u00a0\u202f ]")
 
 
 class Changed(Event):
@@ -180,7 +186,7 @@ def _steps(path: str) -> list[str | int | None]:
     while rest:
         step = _STEP.match(rest)
         if step is None or not step[0]:
-            raise ValueError(f"{path[:100]!r} is no path; write items[0].price, items[*].name or \"a name\".b")
+            raise ValueError(f'{path[:100]!r} is no path; write items[0].price, items[*].name or "a name".b')
         index, name = step["index"], step["quoted"] or step["name"]
         steps.append(None if index == "*" or name == "*" else int(index) if index else name)
         rest = rest[step.end() :]
@@ -205,8 +211,6 @@ def _inside(value: Any, step: str | int | None) -> list[Any]:
 
 
 def _text(value: Any) -> str:
-    import msgspec
-
     return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
 
 
@@ -217,8 +221,9 @@ def _clean(text: str) -> str:
 
 
 def _difference(old: str, new: str) -> str:
-    lines = difflib.unified_diff(old.splitlines()[:2000], new.splitlines()[:2000], n=0, lineterm="")
-    return "\n".join(f"{line[0]} {line[1:]}" for line in lines if line[:2] not in ("--", "++", "@@"))[:TEXT_MAX]
+    lines = difflib.unified_diff(old.splitlines()[:LINES_MAX], new.splitlines()[:LINES_MAX], n=0, lineterm="")
+    kept = (line for line in itertools.islice(lines, 2, None) if not line.startswith("@@"))
+    return "\n".join(f"{line[0]} {line[1:]}" for line in kept)
 
 
 def _number(text: str) -> float | None:
@@ -226,8 +231,12 @@ def _number(text: str) -> float | None:
     found = _NUMBER.search(text)
     if found is None:
         return None
-    digits = re.sub(r"['\u00a0\u202f ]", "", found[0]).replace("\u2212", "-")
-    whole, mark, part = digits, "", ""
-    for separator in max(",.", ",.", key=digits.rfind), :
-        whole, mark, part = digits.rpartition(separator)
-    return float(digits)
+    digits = _SPACES.sub("", found[0]).replace(_MINUS, "-")
+    whole, mark, part = digits.rpartition(max(",.", key=digits.rfind))
+    other = "." if mark == "," else ","
+    has_part = mark and mark not in whole and (len(part) != 3 or mark == "." or other in whole)
+    return float(f"{_plain(whole)}.{part}" if has_part else _plain(digits))
+
+
+def _plain(digits: str) -> str:
+    return digits.replace(",", "").replace(".", "")
