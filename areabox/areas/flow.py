@@ -37,7 +37,6 @@ from areabox.reactions.queue import Job
 
 log = logging.getLogger(__name__)
 
-CRASHES_MAX = 3
 TRIES = 5  # how often an advance is planned again when another was faster
 _HELD = ("connection:", "resolve:")
 _WAITS = frozenset({"wait", "wait_for", "ask", "collect", "call"})
@@ -264,10 +263,9 @@ class Flow:
 
     async def recover(self, job: Job) -> None:
         """Deal with an attempt that the last process did not survive."""
-        if job.crashes + 1 >= CRASHES_MAX:
-            await self.advance(
-                job, ends.Failed(f"quarantined: areabox ended {CRASHES_MAX} times while it was under way", "crash")
-            )
+        if job.crashes + 1 >= queue.CRASHES_MAX:
+            why = f"quarantined: areabox ended {queue.CRASHES_MAX} times while it was under way"
+            await self.advance(job, ends.Failed(why, "crash"))
         elif job.kind != "do" or await self._safe(job):
             unit = Unit()
             queue.crashed(unit, job)

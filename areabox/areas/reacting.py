@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any, Protocol
 
 from areabox.areas.model import Do
@@ -17,11 +16,9 @@ from areabox.reactions import outcome as ends
 from areabox.reactions.outcome import Outcome
 from areabox.reactions.queue import Job
 from areabox.reactions.retry import judge
+from areabox.services.accounts import literal_hosts
 from areabox.services.limits import HostPaused
 
-_HOST = re.compile(
-    r"^\s*[a-z][a-z0-9+.-]*://(?:[^/?#@{}\s]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#:@{}\s]+)(?=[:/?#\s]|$)", re.IGNORECASE
-)
 PAUSE_S = 10.0  # until a paused host is looked at again, if it did not say
 SAFE_EFFECTS = frozenset({"read", "idempotent", "keyed", "lookup"})
 
@@ -156,23 +153,6 @@ class Reacting:
 def key_of(run_id: str, path: str) -> str:
     """Return the idempotency key of a step: the same on every attempt."""
     return hashlib.blake2b(f"{run_id}:{path}".encode(), digest_size=16).hexdigest()
-
-
-def literal_hosts(value: Any) -> frozenset[str]:
-    """Return the hosts of the addresses that were typed in a value, as opposed to those that come out of data."""
-    found: set[str] = set()
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, str):
-            match = _HOST.match(current) if "://" in current[:40] else None
-            if match:
-                found.add(match[1].strip("[]").lower())
-        elif isinstance(current, dict):
-            pending.extend(current.values())
-        elif isinstance(current, list):
-            pending.extend(current)
-    return frozenset(found)
 
 
 def _resolved(answer: dict[str, Any]) -> Outcome:

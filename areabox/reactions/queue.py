@@ -15,6 +15,8 @@ from areabox.clock import Clock
 from areabox.database import Backend, Lane, Pointer, Row, Unit
 
 BATCH = 500
+CRASHES_MAX = 3  # ends of the process during an attempt, in a row, after which a job is set aside
+SUSPECT_FROM = CRASHES_MAX - 1  # … and from which it is tried alone, since most were only beside the one that kills
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -57,7 +59,8 @@ update job set attempt = attempt + 1, fence = fence + 1, begun = ?
 returning {_COLUMNS}
 """  # noqa: S608 -- the columns are a constant
 _PARK = """
-update job set state = 'waiting', due = ?, wait_key = ?, input = ?, since = ?, begun = null, attempt = ?, lane = ?
+update job set state = 'waiting', due = ?, wait_key = ?, input = ?, since = ?, begun = null, attempt = ?, lane = ?,
+       crashes = 0
  where id = ? and fence = ?
 """
 _decode = msgspec.json.decode
@@ -104,7 +107,7 @@ def park(
     text = None if input is None else _encode(input).decode()
     unit.do(_PARK, due, wait_key, text, now, attempt, job.lane, job.id, job.fence, expect=1)
     return msgspec.structs.replace(
-        job, state="waiting", due=due, wait_key=wait_key, input=input, since=now, begun=None, attempt=attempt
+        job, state="waiting", due=due, wait_key=wait_key, input=input, since=now, begun=None, attempt=attempt, crashes=0
     )
 
 
@@ -127,11 +130,12 @@ def release(unit: Unit, job: Job) -> None:
 
 
 def crashed(unit: Unit, job: Job) -> None:
-    """Count an attempt that the process did not survive, and let it be tried again."""
+    """Count an attempt that the process did not survive, and let it be tried again: at once, or alone (`suspects`)."""
     unit.do(
         "update job set begun = null, crashes = crashes + 1 where id = ? and fence = ?", job.id, job.fence, expect=1
     )
-    unit.push(job.pointer)
+    if job.crashes + 1 < SUSPECT_FROM:
+        unit.push(job.pointer)
 
 
 def cancel(unit: Unit, run: str, prefix: str = "") -> None:
@@ -184,9 +188,9 @@ async def refill(backend: Backend, owner: str, lane: int, limit: int) -> list[Po
     rows = await backend.read(
         """
         select id, owner, lane from job
-         where state = 'ready' and owner = ? and lane = ? and begun is null order by id limit ?
+         where state = 'ready' and owner = ? and lane = ? and begun is null and crashes < ? order by id limit ?
         """,
-        owner, lane, limit,
+        owner, lane, SUSPECT_FROM, limit,
     )  # fmt: skip
     return [Pointer(*row) for row in rows]
 
@@ -194,9 +198,19 @@ async def refill(backend: Backend, owner: str, lane: int, limit: int) -> list[Po
 async def ready(backend: Backend, limit: int = 20_000) -> list[Pointer]:
     """Return what may run now, for the hot queue after a start."""
     rows = await backend.read(
-        "select id, owner, lane from job where state = 'ready' and begun is null order by lane, id limit ?", limit
-    )
+        """
+        select id, owner, lane from job
+         where state = 'ready' and begun is null and crashes < ? order by lane, id limit ?
+        """,
+        SUSPECT_FROM, limit,
+    )  # fmt: skip
     return [Pointer(*row) for row in rows]
+
+
+async def suspects(backend: Backend) -> list[str]:
+    """Return the jobs that are to be tried one after the other: one of them ends the process, it seems."""
+    sql = "select id from job where state = 'ready' and begun is null and crashes >= ? order by id"
+    return [row[0] for row in await backend.read(sql, SUSPECT_FROM)]
 
 
 async def _select(backend: Backend, where: str, *args: Any) -> list[Job]:

@@ -159,7 +159,19 @@ class Worker:
     async def run(self, *, slots: int) -> None:
         """Work until cancelled."""
         self._stopping.clear()
-        await self._backend.consume(self.handle, slots=slots)
+        alone = asyncio.create_task(self._one_by_one(), name="suspects")
+        try:
+            await self._backend.consume(self.handle, slots=slots)
+        finally:
+            alone.cancel()
+
+    async def _one_by_one(self) -> None:
+        """Try what was under way when the process ended, and ended again: so the one that ends it stands alone."""
+        for job_id in await queue.suspects(self._backend):
+            attempt = asyncio.create_task(self.handle(job_id), name="suspect")
+            await asyncio.wait([attempt])  # which outlives a stop of the loops, as every attempt does
+            if not attempt.cancelled() and (error := attempt.exception()) is not None:
+                log.error("an attempt could not be ended: %s", error, exc_info=error)
 
     async def stop(self, grace_s: float) -> None:
         """Begin nothing more, let what is under way finish within the grace, and give the rest back."""

@@ -141,7 +141,7 @@ def test_the_houses_own_patterns_are_linear(name: str, pattern: re.Pattern[str])
 
 
 _BRACES = ["{{", "{%", "{#", "{% raw %}", "{{'", "{{(", "{%-", "-%}", "\n{{", "{{ a ", "{% if a %}", "{{-\n", "{{ '\\", "{% raw %}{{ ", "#}{#",
-           "{{ a|", "{{ 1.", "}}", "{ ", "{{\\u{", "{{ \"", "{% raw -%} ", "{% endraw %}"]  # fmt: skip
+           "{{ a|", "{{ 1.", "}}", "{ ", "{{\\u{", '{{ "', "{% raw -%} ", "{% endraw %}"]  # fmt: skip
 
 
 @pytest.mark.parametrize("unit", _BRACES)
