@@ -7,7 +7,7 @@ Nothing is read, and no task is made, unless the address is new or the delivery 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -68,25 +68,42 @@ class Deliveries(Protocol):
         ...
 
 
+Pushed = Callable[[str], Awaitable[tuple[Subscription, str] | None]]  # by an address: what is polled, too, and a secret
+
+
+async def _nothing_pushed(key: str) -> None:
+    del key
+
+
 class _Hook(msgspec.Struct, frozen=True):
     sub: Subscription
     params: dict[str, Any]
     secret: str | None
     dedupe: Dedupe
     delivery_header: str | None
+    pushed: bool = False
 
 
 class Hooks:
     """All addresses at which something may come in."""
 
     def __init__(
-        self, backend: Backend, clock: Clock, subscriptions: Subscriptions, inbox: Inbox, deliveries: Deliveries
+        self,
+        backend: Backend,
+        clock: Clock,
+        subscriptions: Subscriptions,
+        inbox: Inbox,
+        deliveries: Deliveries,
+        *,
+        pushed: Pushed = _nothing_pushed,
+        heard: Callable[[str], None] = lambda id: None,  # noqa: ARG005
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._subscriptions = subscriptions
         self._inbox = inbox
         self._deliveries = deliveries
+        self._pushed, self._heard = pushed, heard
         self._hooks: dict[str, _Hook] = {}
         self._strangers: set[str] = set()
         self._last: dict[str, int] = {}  # when each was last called, not written yet
@@ -131,7 +148,10 @@ class Hooks:
             return Receipt(None, 200, answer.encode(), "text/plain; charset=utf-8")
         events = self._deliveries.delivery(hook.sub.action, hook.params, delivery, hook.secret)
         named = self._named(hook, delivery)
-        self._last[hook.sub.id] = self._clock.now_ms()
+        if hook.pushed:
+            self._heard(hook.sub.id)
+        else:
+            self._last[hook.sub.id] = self._clock.now_ms()
         if len(events) == 1 and hook.dedupe is None:
             return Receipt(await self._inbox.receive(self._inbox.event(hook.sub, Item.of(events[0]).payload), named))
         items = [Item.of(event) for event in events]
@@ -151,6 +171,8 @@ class Hooks:
     async def _find(self, key: str) -> _Hook:
         """Look an address up that is not known yet: it may be seconds old."""
         if len(key) == KEY_LENGTH and key not in self._strangers:
+            if (pushed := await self._pushed(key)) is not None:
+                return self._pushed_hook(*pushed)
             sub = await self._subscriptions.by_hook(key)
             if sub is not None and sub.active and (hook := self._learn(sub)) is not None:
                 return hook
@@ -158,6 +180,14 @@ class Hooks:
                 self._strangers.clear()
             self._strangers.add(key)
         raise NotFoundError("nobody listens at this address")
+
+    def _pushed_hook(self, sub: Subscription, secret: str) -> _Hook:
+        """Return what may be delivered instead of polled; asked for each time, since its poll changes at any time."""
+        if not sub.active:
+            raise NotFoundError("nobody listens at this address any more")
+        operation, params = self._subscriptions.operation(sub.action), sub.params | self._subscriptions.secrets(sub)
+        news = msgspec.structs.replace(sub, baseline=False)  # whatever is delivered was not there before
+        return _Hook(news, params, secret, operation.dedupe, getattr(operation, "delivery_id", None), pushed=True)
 
     def _learn(self, sub: Subscription) -> _Hook | None:
         """Take an address in; one whose action is gone, or whose secret cannot be read, is left out and logged."""

@@ -1,12 +1,14 @@
 """Which streams are open: keeps one task for each, and opens it again when it ends.
 
 A message is on disk before the next one is taken: the source feels the back-pressure. A stream that ends or fails is
-opened again after a growing pause, a connection that is dead is left alone until it is renewed.
+opened again after a growing pause, a connection that is dead is left alone until it is renewed. How far a source got
+stands in its cursor, which is written with each message, and when it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import logging
 from collections.abc import AsyncIterator
@@ -15,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from areabox.actions import rows
-from areabox.actions.inbox import Inbox, Item
+from areabox.actions.inbox import Inbox, Item, Progress
 from areabox.actions.poller import Connections
 from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
@@ -135,45 +137,46 @@ class Listener:
         stream.retry_s = now_s + self._clock.uniform(most_s / 2, most_s)
 
     async def _listen(self, sub: Subscription, stream: _Stream) -> None:
+        cursor = copy.deepcopy(sub.cursor)
         try:
-            await self._take(sub)
+            await self._take(sub, cursor)
         except AuthExpired as error:
             stream.parked = sub.connection
             self._pause(stream)
-            await self._tell(sub, error)
+            await self._tell(sub, error, cursor)
             if sub.connection is not None:
                 await self._connections.dead(sub.connection, str(error))
         except (ConnectorError, InputError, ConfigurationError) as error:
             self._pause(stream)
-            await self._tell(sub, error)
+            await self._tell(sub, error, cursor)
 
-    async def _take(self, sub: Subscription) -> None:
+    async def _take(self, sub: Subscription, cursor: dict[str, Any]) -> None:
         """Store each message before the next is taken; a stream that ends is one that failed."""
         dedupe = self._subscriptions.operation(sub.action).dedupe
         params = sub.params | self._subscriptions.secrets(sub)
         if sub.error:
             sub = await self._mark(sub, error=None)
-        source = self._source.listen(
-            sub.action, params, owner=sub.owner, connection=sub.connection, cursor=dict(sub.cursor)
-        )
+        source = self._source.listen(sub.action, params, owner=sub.owner, connection=sub.connection, cursor=cursor)
         async for event in source:
             item = Item.of(event)
-            if dedupe is None:
+            if dedupe is None and cursor == sub.cursor:
                 await self._inbox.receive(self._inbox.event(sub, item.payload))
             else:
-                await self._inbox.put(sub, [item], dedupe=dedupe)
+                progress = Progress(cursor=copy.deepcopy(cursor)) if cursor != sub.cursor else None
+                await self._inbox.put(sub, [item], dedupe=dedupe, progress=progress)
+                sub = await self._subscriptions.load(sub.id) or sub if progress else sub
         raise Transient("the stream ended")
 
-    async def _tell(self, sub: Subscription, error: AreaboxError) -> None:
+    async def _tell(self, sub: Subscription, error: AreaboxError, cursor: dict[str, Any]) -> None:
         text = str(error) or type(error).__name__
         current = await self._subscriptions.load(sub.id)
-        if current is not None and current.error != text:
-            await self._mark(current, error=text)
+        if current is not None and (current.error != text or current.cursor != cursor):
+            await self._mark(current, error=text, cursor=cursor)
 
-    async def _mark(self, sub: Subscription, *, error: str | None) -> Subscription:
+    async def _mark(self, sub: Subscription, *, error: str | None, **changes: Any) -> Subscription:
         """Note whether a stream is well."""
         unit = Unit()
-        after = rows.update(unit, sub, error=error, fails=sub.fails + 1 if error else 0)
+        after = rows.update(unit, sub, error=error, fails=sub.fails + 1 if error else 0, **changes)
         if await self._backend.commit(unit):
             return after
         return await self._subscriptions.load(sub.id) or sub

@@ -12,6 +12,7 @@ from areabox.actions.rows import Kind, Missed, Role, Subscription
 from areabox.clock import Clock, encode_id
 from areabox.database import Unit
 from areabox.errors import InputError
+from areabox.sdk import duration_ms
 
 POLL_MS_MIN = 1_000
 POLL_MS_DEFAULT = 900_000
@@ -59,8 +60,22 @@ class Operation(Protocol):
         ...
 
     @property
+    def pushed(self) -> bool:
+        """Whether its service can deliver what is polled."""
+        ...
+
+    @property
+    def renew_ms(self) -> int | None:
+        """How long a service delivers before it must be asked again."""
+        ...
+
+    @property
     def fields(self) -> Mapping[str, Any]:
         """Its form; the value of a field that is `secret` is stored encrypted."""
+        ...
+
+    def upgraded(self, params: dict[str, Any], /) -> dict[str, Any]:
+        """Return parameters that may be older in today's form."""
         ...
 
 
@@ -109,6 +124,13 @@ class Maker:
         alone = () if self.shared(want) else (area_id, want.role, want.place)
         return rows.identity(owner, self.operation(want.action).id, want.params, want.connection, alone)
 
+    def asks_for(self, sub: Subscription, want: Wanted) -> bool:
+        """Tell whether one is what is wanted, under a former name or with parameters in a former form."""
+        operation = self._catalogue.action(sub.action)
+        if operation is None or operation.id != self.operation(want.action).id or sub.connection != want.connection:
+            return False
+        return operation.upgraded(sub.params | self.secrets(sub)) == want.params
+
     def secrets(self, sub: Subscription) -> dict[str, Any]:
         """Return the secret parameters of one."""
         if sub.secret is None or self._seal is None:
@@ -133,7 +155,7 @@ class Maker:
             params=params,
             connection=want.connection,
             kind=kind,
-            every_ms=_interval(operation, want.every_ms),
+            every_ms=_interval(operation, want),
             missed=want.missed,
             hook=self._key() if kind == "hook" else None,
             secret=secret,
@@ -158,7 +180,7 @@ class Maker:
         params, secret = self._sealed(sub.id, operation, want.params)
         if self.secrets(sub) == _secrets(operation, want.params):
             secret = sub.secret
-        every_ms = _interval(operation, want.every_ms)
+        every_ms = _interval(operation, want)
         if not alone and every_ms is not None and sub.every_ms is not None:
             every_ms = min(every_ms, sub.every_ms)
         anew = sub.kind == "schedule" and (params, want.missed) != (sub.params, sub.missed)
@@ -187,6 +209,7 @@ class Maker:
             return {"active": False, "next": None}
         return {
             "active": True,
+            "cursor": {} if sub.kind == "stream" else sub.cursor,
             "baseline": sub.kind == "poll",
             "next": self._next(sub),
             "fails": 0,
@@ -220,9 +243,13 @@ def _secrets(operation: Operation, params: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value and getattr(fields.get(name), "secret", False)}
 
 
-def _interval(operation: Operation, every_ms: int | None) -> int | None:
+def _interval(operation: Operation, want: Wanted) -> int | None:
+    """Return how often it is polled: as the area says by `every`, also where that is one of the action's fields."""
     if operation.kind != "poll":
         return None
+    every_ms = want.every_ms
+    if every_ms is None and "every" in operation.fields and "every" in want.params:
+        every_ms = duration_ms(str(want.params["every"]))
     return max(every_ms or operation.poll_ms or POLL_MS_DEFAULT, POLL_MS_MIN)
 
 

@@ -22,6 +22,7 @@ from areabox.actions.inbox import Inbox, Item, Progress, unique
 from areabox.actions.making import POLL_MS_DEFAULT
 from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
+from areabox.actions.trouble import TELL_AFTER, Tell
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
 from areabox.errors import (
@@ -35,6 +36,7 @@ from areabox.errors import (
     Transient,
 )
 from areabox.monitoring.loops import Bell
+from areabox.services.answers import HINT
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ RAMP_PER_S = 20.0  # overdue polls that start in a second, after areabox was off
 STORAGE_PAUSE_S = 60.0
 SLEEP_S_MAX = 60.0
 RELOAD_FROM = 200
+HINT_TIMES = 4  # how much longer than wished a source may have the wait
 
 
 class Sources(Protocol):
@@ -69,6 +72,18 @@ class Connections(Protocol):
         ...
 
 
+class Delivered(Protocol):
+    """Whoever knows which sources deliver their news as well."""
+
+    def every_ms(self, sub: Subscription, begun_ms: int) -> int:
+        """Return how long to wait after the poll that began then."""
+        ...
+
+    async def polled(self, sub: Subscription, begun_ms: int, news: int) -> None:
+        """Judge by what a poll found whether all is delivered that should be."""
+        ...
+
+
 class Poller:
     """The heap of polls, and the tick that starts those that are due."""
 
@@ -81,8 +96,12 @@ class Poller:
         sources: Sources,
         connections: Connections,
         bell: Bell | None = None,
+        *,
+        pushes: Delivered | None = None,
+        tell: Tell | None = None,
     ) -> None:
         self.bell = bell or Bell()
+        self._pushes, self._tell = pushes, tell
         self._backend = backend
         self._clock = clock
         self._subscriptions = subscriptions
@@ -112,6 +131,11 @@ class Poller:
             self._parked.discard(sub.id)
             if sub.kind == "poll":
                 self._schedule(sub.id, 0.0)
+        self.bell.ring()
+
+    def soon(self, id: str) -> None:
+        """Poll a subscription now."""
+        self._schedule(id, 0.0)
         self.bell.ring()
 
     async def tick(self) -> float:
@@ -228,7 +252,7 @@ class Poller:
 
     async def _poll(self, sub: Subscription) -> None:
         """Ask the source, store what is new, and say when to ask again."""
-        cursor, items = copy.deepcopy(sub.cursor), list[Item]()
+        cursor, items, begun_ms = copy.deepcopy(sub.cursor), list[Item](), self._clock.now_ms()
         try:
             dedupe = self._subscriptions.operation(sub.action).dedupe
             await self._ask(sub, cursor, items)
@@ -243,10 +267,19 @@ class Poller:
         except (ConnectorError, InputError, ConfigurationError) as error:
             await self._fail(sub, error, items)
         else:
-            wait_s = self._jittered(sub.every_ms or POLL_MS_DEFAULT)
+            wait_s = self._jittered(hinted_ms(self._every_ms(sub, begun_ms), cursor.pop(HINT, None)))
             progress = Progress(cursor=cursor, next=self._at(wait_s), baseline_done=sub.baseline)
-            await self._inbox.put(sub, items, dedupe=dedupe, progress=progress)
+            events = await self._inbox.put(sub, items, dedupe=dedupe, progress=progress)
             self._schedule(sub.id, wait_s)
+            if self._tell is not None and sub.fails >= TELL_AFTER:
+                self._tell(unit := Unit(), sub, None)
+                await self._backend.commit(unit)
+            if self._pushes is not None:
+                await self._pushes.polled(sub, begun_ms, len(events))
+
+    def _every_ms(self, sub: Subscription, begun_ms: int) -> int:
+        wished_ms = sub.every_ms or POLL_MS_DEFAULT
+        return wished_ms if self._pushes is None else self._pushes.every_ms(sub, begun_ms)
 
     async def _ask(self, sub: Subscription, cursor: dict[str, Any], items: list[Item]) -> None:
         params = sub.params | self._subscriptions.secrets(sub)
@@ -269,6 +302,8 @@ class Poller:
         wait_s = self._jittered(backoff_ms(sub.every_ms or POLL_MS_DEFAULT, fails, error))
         unit = Unit()
         rows.update(unit, sub, fails=fails, error=str(error) or type(error).__name__, next=self._at(wait_s))
+        if self._tell is not None and fails == TELL_AFTER and not isinstance(error, AuthExpired):
+            self._tell(unit, sub, str(error))
         await self._backend.commit(unit)
         self._schedule(sub.id, wait_s)
 
@@ -285,6 +320,13 @@ def backoff_ms(every_ms: int, fails: int, error: AreaboxError) -> int:
     if isinstance(error, RateLimited) and error.retry_after_s:
         return max(wait_ms, min(int(error.retry_after_s * 1000), RETRY_AFTER_MS_MAX))
     return wait_ms
+
+
+def hinted_ms(every_ms: int, hint_s: Any) -> int:
+    """Return how long to wait where the source says for how long its answer stays as it is."""
+    if not isinstance(hint_s, (int, float)) or hint_s * 1000 <= every_ms:
+        return every_ms
+    return min(int(hint_s * 1000), every_ms * HINT_TIMES)
 
 
 def _source(sub: Subscription) -> str:

@@ -13,9 +13,12 @@ from typing import Protocol
 from areabox.actions.hooks import Deliveries, Hooks
 from areabox.actions.inbox import Inbox
 from areabox.actions.listener import Listener, Streams
+from areabox.actions.making import Seal
 from areabox.actions.poller import Connections, Poller, Sources
+from areabox.actions.pushes import Pushes, Webhooks
 from areabox.actions.schedule import Scheduler
 from areabox.actions.subscriptions import Subscriptions
+from areabox.actions.trouble import Tell
 from areabox.clock import Clock
 from areabox.database import Backend
 from areabox.monitoring.loops import Bell, run_loop
@@ -23,7 +26,7 @@ from areabox.monitoring.loops import Bell, run_loop
 SWEEP_S = 600.0
 
 
-class Services(Sources, Streams, Deliveries, Protocol):
+class Services(Sources, Streams, Deliveries, Webhooks, Protocol):
     """Whoever calls connectors."""
 
 
@@ -39,16 +42,27 @@ class Actions:
         inbox: Inbox,
         services: Services,
         connections: Connections,
+        seal: Seal | None = None,
+        public_url: str | None = None,
+        tell: Tell | None = None,
     ) -> None:
         self._backend = backend
         self._subscriptions = subscriptions
-        self.hooks = Hooks(backend, clock, subscriptions, inbox, services)
+        self.pushes = pushes = Pushes(
+            backend, clock, subscriptions, services, seal, public_url, soon=lambda id: self.poller.soon(id)
+        )
+        self.hooks = Hooks(
+            backend, clock, subscriptions, inbox, services, pushed=pushes.by_hook, heard=pushes.heard
+        )  # fmt: skip
         self.scheduler = Scheduler(backend, clock, subscriptions, inbox)
-        self.poller = Poller(backend, clock, subscriptions, inbox, services, connections)
-        self.listener = Listener(backend, clock, subscriptions, inbox, services, connections)
+        self.poller = Poller(
+            backend, clock, subscriptions, inbox, services, connections, pushes=pushes, tell=tell
+        )  # fmt: skip
+        self.listener = Listener(backend, clock, subscriptions, inbox, services, connections, tell=tell)
 
     async def open(self) -> None:
         """Be ready to receive."""
+        await self.pushes.open()
         await self.hooks.open()
 
     async def run(self) -> None:
@@ -65,6 +79,7 @@ class Actions:
                 tasks.create_task(run_loop("schedule", self.scheduler.tick, self.scheduler.bell))
                 tasks.create_task(run_loop("poller", self.poller.tick, self.poller.bell))
                 tasks.create_task(run_loop("listener", self.listener.tick, self.listener.bell))
+                tasks.create_task(run_loop("pushes", self.pushes.tick, self.pushes.bell))
                 tasks.create_task(run_loop("hooks", self.hooks.tick, Bell()))
                 tasks.create_task(run_loop("sweep", self._sweep, Bell()))
                 tasks.create_task(run_loop("changes", hear, Bell()))
@@ -80,6 +95,7 @@ class Actions:
     async def changed(self) -> None:
         """Look at everything again: subscriptions were changed by one who told nobody."""
         await self.hooks.open()
+        self.pushes.changed()
         self.scheduler.changed()
         self.poller.changed()
         self.listener.changed()
@@ -88,6 +104,7 @@ class Actions:
         """Go on with what waited for a connection."""
         await self.poller.reconnected(connection)
         await self.listener.reconnected(connection)
+        await self.pushes.reconnected(connection)
 
     async def _look(self, id: str, kind: str) -> None:
         if kind == "hook":
@@ -96,6 +113,7 @@ class Actions:
             self.scheduler.changed(id)
         elif kind == "poll":
             self.poller.changed(id)
+            self.pushes.changed(id)
         elif kind == "stream":
             self.listener.changed(id)
 

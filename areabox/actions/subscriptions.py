@@ -196,11 +196,17 @@ class _Reconciliation:
     async def _find(self, identity: str, want: Wanted, wanted: Sequence[Wanted]) -> Subscription | None:
         """Return the subscription that fits: the same source, or this trigger's own under its former name."""
         found = await self._all._by_identity(identity, self._draft)  # noqa: SLF001 -- a part of it
-        if found is not None or self._maker.shared(want):
+        if found is not None:
             return found
+        if self._maker.shared(want):
+            return next((sub for sub in self._free() if self._maker.asks_for(sub, want)), None)
         kept, action = {(other.role, other.place) for other in wanted}, self._maker.operation(want.action).id
         renamed = [sub for sub in self._before if sub.action == action and (sub.role, sub.place) not in kept]
         return renamed[0] if len(renamed) == 1 and renamed[0].id not in self._chosen else None
+
+
+    def _free(self) -> list[Subscription]:
+        return [sub for sub in self._before if sub.id not in self._chosen]
 
 
 def _each_once(subscriptions: list[Subscription]) -> list[Subscription]:

@@ -32,6 +32,9 @@ def parameters(operation: OperationView, given: Any, context: Context, pointer: 
     if not isinstance(given, dict):
         context.report.add(pointer, f"the parameters of {operation.id} belong here, as keys and values")
         return {}
+    if (newer := operation.upgraded(given)) != given:
+        given.clear()  # in place, so that the document is kept as it is written today
+        given.update(newer)
     known = operation.fields
     for name in given:
         if name not in known:

@@ -33,6 +33,8 @@ class Cancelling:
         if gone:
             queue.cancel(unit, run.id, prefix)
         for job in gone:
+            if job.kind == "collect":
+                unit.do("delete from collected where key = ?", job.id)
             del run.jobs[job.id]
             self._registry.forget(job)
         return gone
@@ -76,6 +78,7 @@ class Cancelling:
 
     async def _bare(self, run_id: str, why: str) -> bool:
         unit = Unit()
+        unit.do("delete from collected where key in (select id from job where run = ?)", run_id)
         queue.cancel(unit, run_id)
         unit.do(
             "update run set state = 'cancelled', reason = ?, ended = ? where id = ? and ended is null",

@@ -59,7 +59,7 @@ class Flow:
         """Do what a job is for, and return how it ended. Nothing of the run is changed."""
         self._registry.forget(job)
         try:
-            run = await self._live.load(job.run)
+            run = await self._live.look(job.run)
         except InputError as error:
             return ends.Failed(f"the area cannot run any more: {error}")
         if run is None:
@@ -275,7 +275,7 @@ class Flow:
 
     async def _safe(self, job: Job) -> bool:
         try:
-            run = await self._live.load(job.run)
+            run = await self._live.look(job.run)
         except InputError:
             return True
         return run is None or self._reacting.repeatable(run, job)

@@ -13,6 +13,7 @@ from areabox.areas.outline import Block, Node
 from areabox.areas.state import Change, End, RunState, Scope
 from areabox.areas.template import EvaluationError
 from areabox.areas.view import View
+from areabox.errors import InputError
 
 
 class Joins(ABC):
@@ -81,7 +82,7 @@ class Joins(ABC):
         scope = self.change.scopes[path] = replace(scope, got=scope.got + 1)
         match node.step:
             case Repeat():
-                self._again(node.step, node, prefix, index)
+                self._round(node.step, node, prefix, scope)
             case Parallel(join="any"):
                 self._merge(path, [index])
                 self.cancel(path)
@@ -132,21 +133,16 @@ class Joins(ABC):
         """Open a `repeat`, unless its `while` is false from the start."""
         path = prefix + node.step.id
         scope = self.change.scopes[path] = Scope("repeat", self.now, step.at_most)
-        if not step.until and not self.view.truth(step.test, node, prefix):
-            self._finish(node, prefix, scope, {"count": 0, "exhausted": False})
-            return
-        self.later(self._enter_part, node, f"{path}.0.")
+        if step.until:
+            self.later(self._enter_part, node, f"{path}.0.")
+        else:
+            self._round(step, node, prefix, scope)
 
-    def _again(self, step: Repeat, node: Node, prefix: str, index: int) -> None:
+    def _round(self, step: Repeat, node: Node, prefix: str, scope: Scope) -> None:
         path = prefix + node.step.id
-        scope = self.view.scope(path)
-        if scope is None:
-            return
-        inside = node.blocks[0].last or node
         try:
-            holds = self.view.truth(step.test, inside, f"{path}.{index}." if inside is not node else prefix)
-        except EvaluationError as error:
-            self.cancel(path)
+            holds = self._holds(step, node, prefix, scope.got)
+        except (EvaluationError, InputError) as error:
             self._close(path)
             self.failed(node, prefix, str(error), "expression", None, scope.started)
             return
@@ -154,7 +150,14 @@ class Joins(ABC):
         if finished or scope.got >= step.at_most:
             self._finish(node, prefix, scope, {"count": scope.got, "exhausted": not finished})
         else:
-            self.later(self._enter_part, node, f"{path}.{index + 1}.")
+            self.later(self._enter_part, node, f"{path}.{scope.got}.")
+
+    def _holds(self, step: Repeat, node: Node, prefix: str, done: int) -> bool:
+        """Ask after so many rounds; the test sees what the last one did, and `while` the number of the one to come."""
+        inside, index = node.blocks[0].last, done - 1 if step.until else done
+        if done and inside is not None:
+            return self.view.truth(step.test, inside, f"{prefix}{node.step.id}.{done - 1}.", index=index)
+        return self.view.truth(step.test, node, prefix, index=index)
 
     # --- errors ---------------------------------------------------------------------------------------------------
 

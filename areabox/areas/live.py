@@ -50,10 +50,18 @@ class Live:
         """Return a state if it is in memory."""
         return self._runs.get(run_id)
 
+    async def look(self, run_id: str) -> RunState | None:
+        """Return a state like `load`, for whoever does not hold the run's lock: no advance comes between its reads."""
+        found = self._runs.get(run_id)
+        if found is not None:
+            return found
+        async with self.lock(run_id):
+            return await self.load(run_id)
+
     async def load(self, run_id: str) -> RunState | None:
         """Return the state of a run that has not ended, from memory or its rows; None if it has, or is gone.
 
-        Raises InputError if its program cannot be compiled any more.
+        Whoever asks holds the run's lock. Raises InputError if its program cannot be compiled any more.
         """
         found = self._runs.get(run_id)
         if found is not None:

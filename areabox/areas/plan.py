@@ -151,6 +151,8 @@ class Walk(Joins):
             case "done":
                 self.record(node, prefix, "done", row.input, row.output, note, self.now)
                 self.next(node, prefix)
+            case "skipped" if isinstance(node.step, WaitFor | Ask):
+                self.timed_out(node, prefix, row.input, self.now)
             case "skipped":
                 self.skip(node, prefix, row.note or note)
             case "failed":

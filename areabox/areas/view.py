@@ -17,9 +17,9 @@ class View:
     def __init__(self, run: RunState, change: Change, now: int) -> None:
         self._run, self._change, self._now = run, change, now
 
-    def truth(self, expression: Expression, node: Node, prefix: str) -> bool:
-        """Return whether an expression is true at a step."""
-        return bool(expression.evaluate(self.names(node, prefix)))
+    def truth(self, expression: Expression, node: Node, prefix: str, **more: Any) -> bool:
+        """Return whether an expression is true at a step, with `more` names."""
+        return bool(expression.evaluate({**self.names(node, prefix), **more}))
 
     def evaluate(self, expression: Expression, node: Node, prefix: str) -> Any:
         """Return the value of an expression at a step."""

@@ -45,6 +45,10 @@ class OperationView(Protocol):
         """Return whether it works only with a connection."""
         ...
 
+    def upgraded(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return parameters that may be older in today's form."""
+        ...
+
     def check(self, params: dict[str, Any]) -> list[Problem]:
         """Return what is wrong with literal parameters; pointers begin at the parameters."""
         ...

@@ -38,6 +38,20 @@ select ?, n, ? from (select value as n from json_each(?)) as free
  where n not in (select n from slot where key = ?)
  order by n limit 1
 """
+_AHEAD = """
+select 1 from job j join run r on r.id = j.run
+ where j.owner = ? and j.state = 'ready' and j.lane in (0, 1, 2) and j.id < ? and j.kind = 'admit' and r.key = ?
+"""
+_LATER = """
+select 1 from job j join run r on r.id = j.run
+ where j.owner = ? and j.state = 'ready' and j.lane in (0, 1, 2) and j.id > ? and j.kind = 'admit' and r.key = ? limit 1
+"""
+_STILL_FULL = "update job set wait_key = wait_key where id = ? and (select count(*) from slot where key = ?) >= ?"
+_STILL_BEHIND = f"""
+update job set wait_key = wait_key
+ where id = ? and ((select count(*) from slot where key = ?) >= ? or exists ({_AHEAD}))
+"""  # noqa: S608 -- constants of this file
+_NEWER = "a newer run took its place (mode: restart)"
 _NOTHING_CAME = """
 update job set wait_key = wait_key
  where id = ? and not exists (select 1 from event where subscription = ? and id > ?)
@@ -109,32 +123,42 @@ class Waiting:
         if await one(self._backend, "select 1 from slot where run = ?", run.id):
             return ends.Admitted()
         program = run.outline.program
-        places = program.at_most or 1 if program.mode in ("parallel", "queued") else 1
-        if program.mode == "queued":
-            places = 1
         holders = await self._backend.read("select run from slot where key = ? order by n", run.key)
-        earlier = [other for other in self._registry.waiting(f"slot:{run.key}") if other.id < job.id]
-        if len(holders) < places and not earlier:
-            numbers = _json.encode(list(range(places))).decode()
-            return ends.Admitted(lambda unit: unit.do(_SLOT, run.key, run.id, numbers, run.key, expect=1))
-        if program.mode == "single":
-            return ends.Ended(
-                "skipped", f"run {holders[0][0] if holders else ''} of this area was still going (mode: single)"
-            )
-        if program.mode == "restart" and holders:
-            return await self._replace(run, job, holders[0][0])
-        if program.mode == "queued" and program.at_most is not None and len(earlier) + len(holders) >= program.at_most:
-            return ends.Ended("skipped", f"{program.at_most} runs were in the queue already (at_most)")
-        return ends.Parked(f"slot:{run.key}", None, {"queued": True}, queued=True, guard=_still_full(run.key, places))
+        match program.mode:
+            case "single" if holders:
+                return ends.Ended("skipped", f"run {holders[0][0]} of this area was still going (mode: single)")
+            case "restart":
+                return await self._replace(run, job, holders)
+            case "queued":
+                return await self._queue(run, job, holders, program.at_most)
+        places = program.at_most or 1 if program.mode == "parallel" else 1
+        if len(holders) < places:
+            return _admitted(run, places)
+        return self._queued(run, lambda unit, job_id: unit.do(_STILL_FULL, job_id, run.key, places, expect=1))
 
-    async def _replace(self, run: RunState, job: Job, holder: str) -> Outcome:
-        for other in self._registry.waiting(f"slot:{run.key}"):
-            if other.id < job.id:
-                await self._cancelling.cancel(other.run, "a newer run took its place (mode: restart)")
-        await self._cancelling.cancel(holder, "a newer run took its place (mode: restart)")
-        if await one(self._backend, "select 1 from slot where run = ?", run.id):
-            return ends.Admitted()
-        return ends.Admitted(lambda unit: unit.do(_SLOT, run.key, run.id, "[0]", run.key, expect=1))
+    async def _queue(self, run: RunState, job: Job, holders: list[Any], at_most: int | None) -> Outcome:
+        """Let a run go on if it is the first in line; those who came before it and were not looked at yet are, too."""
+        ahead = [run.owner, job.id, run.key]
+        earlier = [other for other in self._registry.waiting(f"slot:{run.key}") if other.id < job.id]
+        undecided = await self._backend.read(f"{_AHEAD} limit ?", *ahead, at_most or 1)
+        if not holders and not earlier and not undecided:
+            return _admitted(run, 1)
+        if at_most is not None and len(earlier) + len(undecided) + len(holders) >= at_most:
+            return ends.Ended("skipped", f"{at_most} runs were in the queue already (at_most)")
+        return self._queued(run, lambda unit, job_id: unit.do(_STILL_BEHIND, job_id, run.key, 1, *ahead, expect=1))
+
+    def _queued(self, run: RunState, guard: Any) -> Outcome:
+        return ends.Parked(f"slot:{run.key}", None, {"queued": True}, queued=True, guard=guard)
+
+    async def _replace(self, run: RunState, job: Job, holders: list[Any]) -> Outcome:
+        """Take the place of an older run, unless a newer one does."""
+        if any(holder[0] > run.id for holder in holders) or await one(
+            self._backend, _LATER, run.owner, job.id, run.key
+        ):
+            return ends.Ended("cancelled", _NEWER)
+        for holder in holders:
+            await self._cancelling.cancel(holder[0], _NEWER)
+        return _admitted(run, 1)
 
     # --- until something happens ----------------------------------------------------------------------------------
 
@@ -309,11 +333,6 @@ def _answered(step: Call, answer: dict[str, Any]) -> Outcome:
     )
 
 
-def _still_full(key: str | None, places: int) -> Any:
-    def guard(unit: Unit, job_id: str) -> None:
-        unit.do(
-            "update job set wait_key = wait_key where id = ? and (select count(*) from slot where key = ?) >= ?",
-            job_id, key, places, expect=1,
-        )  # fmt: skip
-
-    return guard
+def _admitted(run: RunState, places: int) -> Outcome:
+    numbers = _json.encode(list(range(places))).decode()
+    return ends.Admitted(lambda unit: unit.do(_SLOT, run.key, run.id, numbers, run.key, expect=1))

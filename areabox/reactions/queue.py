@@ -16,7 +16,6 @@ from areabox.database import Backend, Lane, Pointer, Row, Unit
 
 BATCH = 500
 CRASHES_MAX = 3  # ends of the process during an attempt, in a row, after which a job is set aside
-SUSPECT_FROM = CRASHES_MAX - 1  # … and from which it is tried alone, since most were only beside the one that kills
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -130,12 +129,10 @@ def release(unit: Unit, job: Job) -> None:
 
 
 def crashed(unit: Unit, job: Job) -> None:
-    """Count an attempt that the process did not survive, and let it be tried again: at once, or alone (`suspects`)."""
+    """Count an attempt that the process did not survive, and let it be tried again, as one of the `suspects`."""
     unit.do(
         "update job set begun = null, crashes = crashes + 1 where id = ? and fence = ?", job.id, job.fence, expect=1
     )
-    if job.crashes + 1 < SUSPECT_FROM:
-        unit.push(job.pointer)
 
 
 def cancel(unit: Unit, run: str, prefix: str = "") -> None:
@@ -188,9 +185,9 @@ async def refill(backend: Backend, owner: str, lane: int, limit: int) -> list[Po
     rows = await backend.read(
         """
         select id, owner, lane from job
-         where state = 'ready' and owner = ? and lane = ? and begun is null and crashes < ? order by id limit ?
+         where state = 'ready' and owner = ? and lane = ? and begun is null and crashes = 0 order by id limit ?
         """,
-        owner, lane, SUSPECT_FROM, limit,
+        owner, lane, limit,
     )  # fmt: skip
     return [Pointer(*row) for row in rows]
 
@@ -200,17 +197,25 @@ async def ready(backend: Backend, limit: int = 20_000) -> list[Pointer]:
     rows = await backend.read(
         """
         select id, owner, lane from job
-         where state = 'ready' and begun is null and crashes < ? order by lane, id limit ?
+         where state = 'ready' and begun is null and crashes = 0 order by lane, id limit ?
         """,
-        SUSPECT_FROM, limit,
-    )  # fmt: skip
+        limit,
+    )
     return [Pointer(*row) for row in rows]
 
 
-async def suspects(backend: Backend) -> list[str]:
-    """Return the jobs that are to be tried one after the other: one of them ends the process, it seems."""
-    sql = "select id from job where state = 'ready' and begun is null and crashes >= ? order by id"
-    return [row[0] for row in await backend.read(sql, SUSPECT_FROM)]
+async def suspects(backend: Backend) -> list[tuple[str, int]]:
+    """Return the jobs that the process did not survive, and how often: the worst first, and of those the newest.
+
+    One of them may be what ends it, and then it is likely among those that began last.
+    """
+    rows = await backend.read(
+        """
+        select id, crashes from job
+         where state = 'ready' and begun is null and crashes > 0 order by crashes desc, id desc
+        """
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 async def _select(backend: Backend, where: str, *args: Any) -> list[Job]:

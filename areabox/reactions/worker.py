@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PAUSE_FULL_S = 2.0
 SLEEP_MAX_S = 60.0
 WAKE_AT_ONCE = 100
+SUSPECTS_AT_ONCE = 16
 
 
 class Engine(Protocol):
@@ -159,19 +160,27 @@ class Worker:
     async def run(self, *, slots: int) -> None:
         """Work until cancelled."""
         self._stopping.clear()
-        alone = asyncio.create_task(self._one_by_one(), name="suspects")
+        careful = asyncio.create_task(self._try_suspects(), name="suspects")
         try:
             await self._backend.consume(self.handle, slots=slots)
         finally:
-            alone.cancel()
+            careful.cancel()
 
-    async def _one_by_one(self) -> None:
-        """Try what was under way when the process ended, and ended again: so the one that ends it stands alone."""
-        for job_id in await queue.suspects(self._backend):
-            attempt = asyncio.create_task(self.handle(job_id), name="suspect")
-            await asyncio.wait([attempt])  # which outlives a stop of the loops, as every attempt does
-            if not attempt.cancelled() and (error := attempt.exception()) is not None:
-                log.error("an attempt could not be ended: %s", error, exc_info=error)
+    async def _try_suspects(self) -> None:
+        """Try again what the process did not survive: a few at once, and what it did not survive twice alone.
+
+        So a job that ends the process every time is alone when it does so for the third time, and none that was only
+        beside it is set aside with it.
+        """
+        running: set[asyncio.Task[None]] = set()
+        for job_id, crashes in await queue.suspects(self._backend):
+            while len(running) >= (SUSPECTS_AT_ONCE if crashes == 1 else 1):
+                ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                _report(ended)
+            running.add(asyncio.create_task(self.handle(job_id), name="suspect"))  # it outlives this, as at a stop
+        while running:
+            ended, running = await asyncio.wait(running)
+            _report(ended)
 
     async def stop(self, grace_s: float) -> None:
         """Begin nothing more, let what is under way finish within the grace, and give the rest back."""
@@ -183,3 +192,9 @@ class Worker:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=grace_s)
+
+
+def _report(attempts: Iterable[asyncio.Task[None]]) -> None:
+    for attempt in attempts:
+        if not attempt.cancelled() and (error := attempt.exception()) is not None:
+            log.error("an attempt could not be ended: %s", error, exc_info=error)

@@ -24,6 +24,11 @@ Kind = Literal["poll", "stream", "schedule", "hook", "internal"]
 Dedupe = Literal["key", "change"] | None
 Effect = Literal["read", "idempotent", "keyed", "once"]
 Check = Callable[[dict[str, Any]], Iterable[tuple[str, str]]]
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+C = TypeVar("C", bound=Change)
+
+
+FIRST_UPGRADE = 2
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -44,6 +49,25 @@ class Declared(Generic[P, R]):
         self.scopes: tuple[str, ...] = ()
         self.was: tuple[str, ...] = ()
         self.check: Check | None = None
+        self.upgrades: dict[int, Change] = {}
+        self.former: dict[int, dict[str, Any]] = {}  # parameters as they were before an upgrade, for the contract kit
+
+    def upgrade(self, version: int, *, former: dict[str, Any] | None = None) -> Callable[[C], C]:
+        """Register how parameters become those of a version, from 2 on: a function of the parameters as stored.
+
+        It is given parameters of any age, those that are new already included, and leaves alone what it does not know;
+        values may be templates. `former` is an example from before, which the contract kit brings up to date.
+        """
+        if version < FIRST_UPGRADE or version in self.upgrades:
+            raise TypeError(f"{self.name}: upgrades are numbered from 2, each once")
+
+        def register(change: C) -> C:
+            self.upgrades[version] = change
+            if former is not None:
+                self.former[version] = former
+            return change
+
+        return register
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
@@ -81,7 +105,10 @@ class Reaction(Declared[P, R]):
 
 
 class Hook:
-    """How deliveries are asked for at a service, known to be genuine, and no longer wanted."""
+    """How deliveries are asked for at a service, known to be genuine, and no longer wanted.
+
+    `renew` is how long a subscription lives unless it is asked for again, which is done in time.
+    """
 
     def __init__(
         self, subscribe: Callable[..., Awaitable[Any]], verify: Verifier, handshake: Handshake | None, renew: str | None
@@ -210,7 +237,11 @@ class Connector:
         handshake: Handshake | None = None,
         renew: str | None = None,
     ) -> Callable[[Callable[..., Awaitable[Any]]], Hook]:
-        """Register how the service is asked to deliver: an async function `(ctx, …)` that returns what ends it."""
+        """Register how the service is asked to deliver: an async function `(ctx, …)` that returns what ends it.
+
+        It is given `ctx.url`, `ctx.secret` and `ctx.events`; what it returns, in JSON, is `ctx.state` later. With
+        `renew="3d"` it is called again before three days are over, with the `ctx.state` that it is to prolong.
+        """
         known = msgspec.structs.replace(verify, delivery_id=delivery_id or verify.delivery_id)
         return lambda subscribe: Hook(subscribe, known, handshake, renew)
 

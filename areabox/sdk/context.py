@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -170,6 +172,22 @@ class Context(Protocol):
     @property
     def now(self) -> datetime:
         """The time, in UTC."""
+        ...
+
+    def fresh_for(self, seconds: float) -> None:
+        """Say for how long what was read stays as it is: a hint for when to poll again."""
+        ...
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Connect to a service that speaks no HTTP; raises `Transient`, or `Permanent` where nobody allowed it.
+
+        The socket does not block and is the caller's to close. A host may be at home if it stands in a field of the
+        connection that is an address or has the format "host".
+        """
+        ...
+
+    async def tls(self, certificate: str = "") -> ssl.SSLContext:
+        """Return what to speak TLS with: the machine's authorities are trusted, or a certificate (PEM) instead."""
         ...
 
     def tap(self, source: AsyncIterator[Any]) -> AsyncIterator[Any]:

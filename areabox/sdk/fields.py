@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-Format = Literal["url", "email", "cron", "duration", "datetime", "timezone", "color", "path", "template"]
+Format = Literal["url", "host", "email", "cron", "duration", "datetime", "timezone", "color", "path", "template"]
 
 
 class _Label(msgspec.Struct, frozen=True):

@@ -54,7 +54,7 @@ def route_of(connector: Connector, way: Way | None = None, view: Any = None, *, 
         service=connector.name,
         base=base,
         credentials=Credentials(tuple(headers.items()), hosts) if headers else None,
-        literal=literal_hosts(values) if typed else frozenset(),
+        literal=literal_hosts(values) | _typed_hosts(way, values) if typed else frozenset(),
     )
 
 
@@ -64,6 +64,13 @@ def _authority(base: str) -> tuple[str, ...]:
     if not parts.hostname:
         return ()
     return (f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}",)
+
+
+def _typed_hosts(way: Way | None, values: dict[str, Any]) -> frozenset[str]:
+    """Return the hosts that stand in fields of the format "host"."""
+    fields = way.form.fields if way is not None else {}
+    named = (str(values[name]).lower() for name, field in fields.items() if field.spec.format == "host")
+    return frozenset(name for name in named if name)
 
 
 def literal_hosts(value: Any) -> frozenset[str]:

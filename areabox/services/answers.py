@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -15,6 +16,9 @@ from areabox.errors import AuthExpired, ConnectorError, Permanent, RateLimited, 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 EXCERPT_LENGTH = 200
 RETRY_AFTER_S_MAX = 30 * 86_400.0
+HINT = "_wait_s"  # where a cursor says for how long what was read stays as it is; never written
+FRESH_S_MAX = 86_400
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})")
 _AGAIN = frozenset({408, 425})
 
 
@@ -91,6 +95,13 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
     if wait_s is None and (reset_s := _seconds(headers.get("x-ratelimit-reset", ""))) is not None:
         wait_s = reset_s - now_s if reset_s > 1_000_000_000 else reset_s
     return None if wait_s is None else min(max(wait_s, 0.0), RETRY_AFTER_S_MAX)
+
+
+def fresh_s(response: httpx2.Response) -> int:
+    """Return for how long an answer stays as it is, by its `Cache-Control`; 0: it does not say."""
+    said = response.headers.get("cache-control", "").lower()
+    found = None if "no-cache" in said or "no-store" in said else _MAX_AGE.search(said)
+    return min(int(found[1]), FRESH_S_MAX) if found and response.status_code in (200, 304) else 0
 
 
 def excerpt(response: httpx2.Response) -> str:

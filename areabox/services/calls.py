@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
+
 from areabox.clock import Clock
 from areabox.errors import (
     ConnectorError,
@@ -25,6 +27,7 @@ from areabox.sdk import Delivery, Hook, Option
 from areabox.services.accounts import Account
 from areabox.services.calling import NOWHERE, SAFE_EFFECTS, Accounts, Calling, ConnectorBug, Houses, scrub
 from areabox.services.catalogue import Catalogue
+from areabox.services.context import CallContext
 from areabox.services.http import Client, Egress
 from areabox.services.operations import Operation
 
@@ -164,27 +167,44 @@ class Services(Calling):
         connection: str | None,
         url: str,
         secret: str,
+        state: Any = None,
     ) -> Any:
-        """Ask a service to deliver to `url`, and return what `unsubscribe` wants to know, in JSON."""
+        """Ask a service to deliver to `url`, and return what `unsubscribe` wants to know, in JSON.
+
+        With the `state` that it returned before, the service is asked to go on.
+        """
         operation, account, context, arguments = await self._source(action_id, params, owner, connection, {}, ASK_S)
-        hook, context.url, context.secret = _hook(operation), url, secret
-        context.events = list(getattr(operation.declared, "hook_events", ()))
+        hook = _told(operation, context, url, secret, state)
         try:
-            return await hook.subscribe(context, **arguments)
+            async with asyncio.timeout(ASK_S + GRACE_S):
+                return msgspec.to_builtins(await hook.subscribe(context, **arguments))
+        except TimeoutError:
+            raise Uncertain(f"no end within {ASK_S:.0f} s") from None
         except Exception as error:
             await self._refuse(error, operation, account, params)
             raise
 
     async def unsubscribe(
-        self, action_id: str, params: dict[str, Any], *, owner: str, connection: str | None, state: Any
+        self,
+        action_id: str,
+        params: dict[str, Any],
+        *,
+        owner: str,
+        connection: str | None,
+        state: Any,
+        url: str = "",
+        secret: str = "",
     ) -> None:
         """Ask a service to deliver no more; `state` is what `subscribe` returned."""
         operation, account, context, arguments = await self._source(action_id, params, owner, connection, {}, ASK_S)
-        hook, context.state = _hook(operation), state
+        hook = _told(operation, context, url, secret, state)
         if hook.end is None:
             return
         try:
-            await hook.end(context, **arguments)
+            async with asyncio.timeout(ASK_S + GRACE_S):
+                await hook.end(context, **arguments)
+        except TimeoutError:
+            raise Uncertain(f"no end within {ASK_S:.0f} s") from None
         except Exception as error:
             await self._refuse(error, operation, account, params)
             raise
@@ -252,8 +272,11 @@ class Services(Calling):
         return REFRESH_S
 
 
-def _hook(operation: Operation) -> Hook:
+def _told(operation: Operation, context: CallContext, url: str, secret: str, state: Any) -> Hook:
+    """Return how a service is asked to deliver, and put into the context what it wants to know."""
     hook: Hook | None = getattr(operation.declared, "hook", None)
     if hook is None:
         raise Permanent(f"{operation.id} is not delivered by its service")
+    context.url, context.secret, context.state = url, secret, state
+    context.events = list(getattr(operation.declared, "hook_events", ()))
     return hook

@@ -379,7 +379,7 @@ def _place(service: Service, way: Way, values: Mapping[str, Any]) -> object:
     route = route_of(service.connector, way, way.view(values))
     fields = (field for field in way.form.fields.values() if not field.secret)
     hosts = route.credentials.hosts if route.credentials is not None else None
-    return hosts, [values.get(f.name) for f in fields if f.spec.format == "url" or f.name in _WHERE]
+    return hosts, [values.get(f.name) for f in fields if f.spec.format in ("url", "host") or f.name in _WHERE]
 
 
 def _checked_name(name: str) -> str:

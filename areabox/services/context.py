@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 from areabox.clock import Clock
 from areabox.sdk import Host, Http
+from areabox.services.answers import FRESH_S_MAX, HINT
+from areabox.services.http import Client
 from areabox.services.sessions import Taps
 
 
@@ -16,14 +20,14 @@ class CallContext:
     """The context of one call; attributes that do not apply are empty."""
 
     __slots__ = (
-        "_clock", "attempt", "auth", "client_id", "cursor", "events", "host", "http", "key", "log", "secret",
+        "_client", "_clock", "attempt", "auth", "client_id", "cursor", "events", "host", "http", "key", "log", "secret",
         "session", "state", "taps", "url",
     )  # fmt: skip
 
     def __init__(
         self,
         clock: Clock,
-        http: Http,
+        http: Client,
         log: logging.Logger,
         *,
         auth: Any = None,
@@ -34,7 +38,8 @@ class CallContext:
         client_id: str = "areabox",
         taps: Taps | None = None,
     ) -> None:
-        self._clock, self.http, self.log, self.cursor = clock, http, log, cursor
+        self._clock, self._client, self.log, self.cursor = clock, http, log, cursor
+        self.http: Http = http
         self.auth: Any = auth
         self.key, self.attempt, self.host, self.client_id, self.taps = key, attempt, host, client_id, taps
         self.session: Any = None
@@ -46,6 +51,18 @@ class CallContext:
     def now(self) -> datetime:
         """The time, in UTC."""
         return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+
+    def fresh_for(self, seconds: float) -> None:
+        """Say for how long what was read stays as it is."""
+        self.cursor[HINT] = max(self.cursor.get(HINT, 0), min(max(seconds, 0), FRESH_S_MAX))
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Connect to a service that speaks no HTTP."""
+        return await self._client.dial(host, port)
+
+    async def tls(self, certificate: str = "") -> ssl.SSLContext:
+        """Return what to speak TLS with."""
+        return await self._client.tls(certificate)
 
     def tap(self, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Read one source from several places: each reader gets everything."""

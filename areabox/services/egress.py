@@ -10,6 +10,8 @@ at. What comes back is an `httpx2.Response` that is read already.
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -18,13 +20,14 @@ import msgspec
 
 from areabox.clock import Clock
 from areabox.errors import Permanent
-from areabox.services import bodies, redirects, targets, websockets
-from areabox.services.addresses import Network, Policy, Rights, is_public
+from areabox.services import bodies, dialling, redirects, targets, websockets
+from areabox.services.addresses import Address, Network, Policy, Rights, is_public
 from areabox.services.limits import Limits, parse_retry_after
 from areabox.services.redirects import Hop
 from areabox.services.resolver import Resolve, Resolver
 from areabox.services.streams import Stream
 from areabox.services.targets import Headers, Target, Targets, value_of
+from areabox.services.tls import Trust
 from areabox.services.transport import Exchange, Transport, key_of
 from areabox.services.websockets import WebSocket
 from areabox.services.wire import Header, NoAnswer, NotSent, Wire
@@ -55,13 +58,19 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class Reply(httpx2.Response):
-    """An answer that has been read whole and opened; `request` is made when somebody asks for it."""
+    """An answer that has been read whole and opened; `request` is made when somebody asks for it.
 
-    def __init__(self, method: str, url: str, status: int, headers: list[Header], body: bytes) -> None:
+    `address` is where it came from.
+    """
+
+    def __init__(
+        self, method: str, url: str, status: int, headers: list[Header], body: bytes, address: Address
+    ) -> None:
         super().__init__(status, headers=headers, stream=httpx2.ByteStream(body))
         self._content = body  # what aread() would leave behind, without opening the body a second time
         self.is_closed = self.is_stream_consumed = True
         self._asked = (method, url)
+        self.address = address
 
     @property
     def request(self) -> httpx2.Request:
@@ -109,7 +118,9 @@ class Egress:
         self.limits = Limits(clock, off=limits_off)
         self._clock = clock
         self._resolver = Resolver()
-        self._transport = Transport(Policy(allow, own_ports=self.own_ports), resolve or self._resolver)
+        self._policy = Policy(allow, own_ports=self.own_ports)
+        self._transport = Transport(self._policy, resolve or self._resolver)
+        self._trust = Trust()
         self._targets = Targets()
 
     async def request(
@@ -126,14 +137,17 @@ class Egress:
         follow_redirects: bool = True,
         repeatable: bool | None = None,
         trust: str = "",
+        public_only: bool = False,
     ) -> Reply:
         """Send a request and return its answer, whatever its status, read whole within `timeout_s` in all.
 
         `literal_hosts` are those that a person typed, `repeatable` tells whether sending it twice is harmless (if not
-        given, the method tells), `trust` pins a certificate (see `tls`). Raises `NotSent`, `NoAnswer`, `HostPaused`,
+        given, the method tells), `trust` pins a certificate (see `tls`), `public_only` is for a request that a public
+        service redirected here by a client that follows by itself. Raises `NotSent`, `NoAnswer`, `HostPaused`,
         `Refused`, `TooLarge` or `Permanent`; every one is a `ConnectorError` that decides what follows.
         """
-        hop, order = self._begin(method, url, headers, content, literal_hosts, credentials, trust)
+        rights = Rights(literal_hosts, public_only)
+        hop, order = self._begin(method, url, headers, content, rights, credentials, trust)
         order.repeatable, order.limit, order.follow = repeatable, max_bytes, follow_redirects
         hop, wire, exchange = await self._within(timeout_s, hop, order)
         try:
@@ -159,7 +173,7 @@ class Egress:
 
         It takes a slot of its host until the head is there, no longer. Raises as `request` does.
         """
-        hop, order = self._begin(method, url, headers, content, literal_hosts, credentials, trust)
+        hop, order = self._begin(method, url, headers, content, Rights(literal_hosts), credentials, trust)
         order.streaming = True
         hop, wire, exchange = await self._within(timeout_s, hop, order)
         try:
@@ -187,7 +201,8 @@ class Egress:
         status means if the server does not switch.
         """
         key = websockets.new_key(self._clock.secret)
-        hop, order = self._begin("GET", websockets.http_url(url), headers, None, literal_hosts, credentials, trust)
+        rights = Rights(literal_hosts)
+        hop, order = self._begin("GET", websockets.http_url(url), headers, None, rights, credentials, trust)
         hop.headers.extend(websockets.request_headers(key, protocols))
         order.streaming = order.upgrade = True
         order.follow = False
@@ -208,6 +223,27 @@ class Egress:
         found = await self._transport.addresses(host, port, Rights(literal_hosts), http=False)
         return [str(address) for address in found]
 
+    async def dial(
+        self, host: str, port: int, *, timeout_s: float = TIMEOUT_S, literal_hosts: frozenset[str] = _NOTHING
+    ) -> socket.socket:
+        """Return a socket that is connected to a judged address of a host, for another protocol than HTTP.
+
+        It does not block. Raises `Refused` or `NotSent`.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                addresses = await self.addresses(host.lower(), port, literal_hosts=literal_hosts)
+                return await dialling.first(f"{host}:{port}", addresses, port, self._policy)
+        except TimeoutError:
+            raise NotSent(f"{host}:{port} could not be reached within {timeout_s:g} s") from None
+
+    async def tls(self, certificate: str = "") -> ssl.SSLContext:
+        """Return a TLS context that trusts the machine's authorities, or one certificate (PEM) instead.
+
+        Raises `Permanent` for what is no certificate.
+        """
+        return await self._trust.context(f"pem:{certificate}" if certificate else "", http=False)
+
     def pause(self, url: str, seconds: float) -> None:
         """Let nobody ask a host for some time, if it says so in words of its own (as `x-ratelimit-reset`)."""
         self.limits.pause(self._targets.read(url).authority, seconds)
@@ -223,7 +259,7 @@ class Egress:
         url: str,
         headers: Headers,
         content: bytes | str | None,
-        literal_hosts: frozenset[str],
+        rights: Rights,
         credentials: Credentials | None,
         trust: str,
     ) -> tuple[Hop, _Order]:
@@ -232,7 +268,7 @@ class Egress:
         if target.userinfo and not any(name.lower() == "authorization" for name, _ in pairs):
             pairs.append(("Authorization", targets.basic(target.userinfo)))
         body = content.encode() if isinstance(content, str) else content
-        hop = Hop(targets.check_method(method), target, pairs, body, Rights(literal_hosts))
+        hop = Hop(targets.check_method(method), target, pairs, body, rights)
         return hop, _Order(target, credentials, None, None, follow=True, trust=trust)
 
     async def _within(self, timeout_s: float, hop: Hop, order: _Order) -> tuple[Hop, Wire, Exchange]:
@@ -325,4 +361,4 @@ def _reply(hop: Hop, wire: Wire, max_bytes: int) -> Reply:
     if encoding is not None and body and encoding.lower() != b"identity":
         body = bodies.open_body(body, encoding.decode("latin-1"), hop.target.authority, max_bytes)
         headers = [pair for pair in headers if pair[0] not in {b"content-encoding", b"content-length"}]
-    return Reply(hop.method, hop.target.url, wire.status, headers, body)
+    return Reply(hop.method, hop.target.url, wire.status, headers, body, wire.address)

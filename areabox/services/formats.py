@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from areabox.sdk import duration_ms
 
 _URL = re.compile(r"https?://[^\s/?#]+", re.IGNORECASE)
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|[0-9a-fA-F]*:[0-9a-fA-F:.]{1,45}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _COLOR = re.compile(r"#(?:[0-9a-fA-F]{3}){1,2}")
 _CRON_MACROS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
@@ -29,6 +30,11 @@ def _url(text: str) -> None:
         urlsplit(text).port  # noqa: B018 -- it raises
     except ValueError as error:
         raise ValueError(f"{text[:100]!r} is not an address: {error}") from None
+
+
+def _host(text: str) -> None:
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"{text[:100]!r} is not the name or address of a machine; write mail.example.org")
 
 
 def _email(text: str) -> None:
@@ -72,6 +78,7 @@ def _timezone(text: str) -> None:
 
 _CHECKS: dict[str, Callable[[str], None]] = {
     "url": _url,
+    "host": _host,
     "email": _email,
     "color": _color,
     "cron": _cron,

@@ -7,6 +7,8 @@ errors.
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, Protocol
@@ -19,7 +21,7 @@ from areabox.clock import Clock
 from areabox.errors import ConnectorError, Permanent, Transient, Uncertain
 from areabox.sdk import UNSET
 from areabox.services.accounts import Route
-from areabox.services.answers import SAFE_METHODS, Reply, error_of
+from areabox.services.answers import HINT, SAFE_METHODS, Reply, error_of, fresh_s
 from areabox.services.egress import Credentials
 from areabox.services.pace import Pace
 from areabox.services.paging import Paging, Style, at
@@ -82,6 +84,15 @@ class Egress(Protocol):
         ...
 
 
+    async def dial(self, host: str, port: int, *, timeout_s: float, literal_hosts: frozenset[str]) -> socket.socket:
+        """Connect to a judged address of a host."""
+        ...
+
+    async def tls(self, certificate: str = "") -> ssl.SSLContext:
+        """Return what to speak TLS with."""
+        ...
+
+
 class Client:
     """The HTTP client of one call."""
 
@@ -132,6 +143,8 @@ class Client:
             async with self._pace.turn():
                 response = await self._send(method, url, sent, body, max_bytes)
         status = response.status_code
+        if conditional and fresh_s(response):
+            self._cursor[HINT] = max(self._cursor.get(HINT, 0), fresh_s(response))
         if 200 <= status < 300:
             if conditional:
                 self._remember(url, response)
@@ -248,6 +261,15 @@ class Client:
         )
         async with opening as socket:
             yield socket
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Connect to a service that speaks another protocol."""
+        left_s = min(max(self._deadline_s - self._clock.monotonic_s(), 0.0), OPENING_S)
+        return await self._egress.dial(host, port, timeout_s=left_s, literal_hosts=self._literal)
+
+    async def tls(self, certificate: str = "") -> ssl.SSLContext:
+        """Return what to speak TLS with."""
+        return await self._egress.tls(certificate)
 
     def _opening_s(self) -> float:
         self.used = self.changed = True

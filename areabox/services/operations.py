@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import msgspec
 from msgspec import UNSET
 
-from areabox.errors import Problem
+from areabox.errors import InputError, Problem
 from areabox.sdk import Action, Connector, Reaction, Verifier
 from areabox.services import forms
 from areabox.services.forms import Form, FormField
@@ -49,6 +49,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = True
     delivery_id: str | None = None
     was: tuple[str, ...] = ()
+    pushed: bool = False  # its service can deliver what is polled
+    renew_ms: int | None = None  # … for how long, until it must be asked again
 
     @property
     def fields(self) -> Mapping[str, FormField]:
@@ -62,6 +64,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, params: dict[str, Any]) -> list[Problem]:
         """Return what is wrong with literal parameters, those that are given; pointers begin at the parameters."""
+        params = self.upgraded(params)
         problems = self.form.check(params)
         if self.declared.check is not None and not problems:
             problems += [Problem(f"/{name}" if name else "", detail) for name, detail in self.declared.check(params)]
@@ -69,7 +72,17 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     def convert(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameters as the function takes them; raises InputError with all problems."""
-        return self.form.convert(params)
+        return self.form.convert(self.upgraded(params))
+
+    def upgraded(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return parameters that may be older in today's form; raises InputError where the connector cannot."""
+        after = dict(params)
+        for version, change in sorted(self.declared.upgrades.items()):
+            try:
+                after = dict(change(after))
+            except Exception as error:
+                raise InputError(f"the parameters of {self.id} cannot be brought to version {version}") from error
+        return after
 
     def schema(self) -> dict[str, Any]:
         """Return the form as JSON Schema."""
@@ -83,7 +96,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         """Return what a repeat with these parameters means: read, idempotent, keyed or once."""
         declared = self.declared
         if isinstance(declared, Reaction) and callable(declared.effect):
-            return declared.effect(dict(params))
+            return declared.effect(self.upgraded(params))
         return self.effect
 
     def sentence_of(self, params: Mapping[str, Any]) -> str:
@@ -114,6 +127,8 @@ def of_action(action: Action[..., Any]) -> Operation:
         dedupe=action.dedupe,
         shared=action.shared,
         delivery_id=action.delivery_id or (action.hook.verify.delivery_id if action.hook else None),
+        pushed=action.hook is not None and action.kind == "poll",
+        renew_ms=action.hook.renew_ms if action.hook else None,
         needs_connection=_needs_connection(connector),
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, get_args, get_origin
@@ -29,6 +31,7 @@ OWNER = "kit"
 TIMEOUT_S = 5.0
 _BY_FORMAT = {
     "url": "https://example.org/feed",
+    "host": "host.example.org",
     "email": "ann@example.org",
     "cron": "0 7 * * *",
     "duration": "15m",
@@ -143,6 +146,16 @@ class Stage:
         """Open nothing."""
         del options
         raise NotSent(f"{url} cannot be opened on a stage")
+
+    async def dial(self, host: str, port: int, **options: Any) -> socket.socket:
+        """Reach nobody."""
+        del options
+        raise NotSent(f"{host}:{port} refused the connection")
+
+    async def tls(self, certificate: str = "") -> ssl.SSLContext:
+        """Return what nobody is spoken to with."""
+        del certificate
+        return ssl.create_default_context()
 
     # -- in the place of connections -------------------------------------------------------------------------------
 

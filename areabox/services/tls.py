@@ -22,18 +22,22 @@ class Trust:
     """The TLS contexts of one process: making one reads hundreds of certificates, so each is made once, in a thread."""
 
     def __init__(self) -> None:
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
         self._lock = asyncio.Lock()
 
-    async def context(self, trust: str) -> ssl.SSLContext:
-        """Return the context for the machine's authorities (`""`) or a pinned certificate; raises `Permanent`."""
-        name = "sha256:" if trust.startswith("sha256:") else trust
+    async def context(self, trust: str, *, http: bool = True) -> ssl.SSLContext:
+        """Return the context for the machine's authorities (`""`) or a pinned certificate; raises `Permanent`.
+
+        It offers HTTP, or no protocol in particular.
+        """
+        trusted = "sha256:" if trust.startswith("sha256:") else trust
+        name = (trusted, http)
         if name not in self._contexts:
             async with self._lock:
                 if name not in self._contexts:
                     if len(self._contexts) >= _CONTEXTS_MAX:
                         self._contexts.clear()
-                    self._contexts[name] = await asyncio.to_thread(_make, name)
+                    self._contexts[name] = await asyncio.to_thread(_make, *name)
         return self._contexts[name]
 
     @staticmethod
@@ -48,10 +52,11 @@ class Trust:
             raise Permanent(f"{name} shows another certificate than the one whose fingerprint is trusted")
 
 
-def _make(name: str) -> ssl.SSLContext:
+def _make(name: str, http: bool) -> ssl.SSLContext:  # noqa: FBT001 -- private
     context = _bare(name)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    if http:
+        context.set_alpn_protocols(["http/1.1"])
     return context
 
 

@@ -18,7 +18,6 @@ create table push (
   suspect bigint,                            -- since when a poll found what no delivery brought
   remade bigint not null default 0,          -- how often it was asked for again in a row without any delivery
   fails bigint not null default 0,
-  error text,
-  version bigint not null default 1          -- compare-and-swap
+  error text
 );
 create index push_due on push (due);

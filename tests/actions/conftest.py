@@ -71,7 +71,10 @@ class Runs:
 
 
 def operation(kind: str, **more: Any) -> SimpleNamespace:
-    values = {"shared": True, "poll_ms": 900_000, "dedupe": "key", "fields": {}} | more
+    values = {
+        "shared": True, "poll_ms": 900_000, "dedupe": "key", "fields": {}, "pushed": False, "renew_ms": None,
+        "upgraded": dict,
+    } | more  # fmt: skip
     return SimpleNamespace(kind=kind, **values)
 
 

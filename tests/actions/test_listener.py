@@ -213,3 +213,47 @@ async def test_a_new_area_does_not_disturb_an_open_stream(world):
     await settle()
     assert len(broker.opened) == 1
     await listener.close()
+
+
+class Counted(Broker):
+    """A source that remembers in its cursor how far it got, as one that can be asked for what came meanwhile."""
+
+    async def listen(self, action_id, params, *, owner, connection, cursor):
+        self.opened.append(dict(cursor))
+        while True:
+            message = await self.messages.get()
+            if message is None:
+                cursor["until"] = "the end"
+                return
+            cursor["last"] = message["payload"]
+            yield {"id": "", **message}
+
+
+async def test_how_far_a_source_got_is_kept_with_its_messages(world):
+    (sub,) = await world.area("a", TOPIC)
+    source = Counted()
+    listener = world.listener(source)
+    await listener.tick()
+    source.messages.put_nowait({"payload": "1"})
+    source.messages.put_nowait({"payload": "2"})
+
+    async def kept():
+        return (await world.subscriptions.load(sub.id)).cursor == {"last": "2"}
+
+    await until(kept)
+    assert await world.count("event") == 2
+    source.messages.put_nowait(None)
+
+    async def ended():
+        return (await world.subscriptions.load(sub.id)).cursor == {"last": "2", "until": "the end"}
+
+    await until(ended)
+    await settle()
+    world.clock.advance(3_600_000)
+    await listener.tick()
+    await settle()
+    assert source.opened == [{}, {"last": "2", "until": "the end"}]
+    await listener.close()
+    await world.switch("a", False)
+    await world.switch("a", True)
+    assert (await world.subscriptions.load(sub.id)).cursor == {}

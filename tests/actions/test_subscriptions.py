@@ -98,6 +98,14 @@ async def test_the_shortest_interval_wins_while_several_areas_listen(world):
     assert sub.every_ms == 300_000
 
 
+async def test_a_field_named_every_says_how_often_to_ask(world):
+    world.catalogue.actions["feed.entry"].fields = {"every": None}
+    (sub,) = await world.area("a", but(FEED, params={"every": "2m"}))
+    assert sub.every_ms == 120_000
+    (sub,) = await world.area("a", but(FEED, params={"every": "2m"}, every_ms=60_000))
+    assert sub.every_ms == 60_000
+
+
 async def test_a_subscription_is_on_while_any_enabled_area_listens(world):
     (sub,) = await world.area("a", FEED)
     await world.area("b", FEED)

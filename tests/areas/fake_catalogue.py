@@ -21,6 +21,9 @@ class Operation(msgspec.Struct, frozen=True):
     fields: dict[str, Field]
     needs_connection: bool = False
 
+    def upgraded(self, params: dict[str, Any]) -> dict[str, Any]:
+        return dict(params)
+
     def check(self, params: dict[str, Any]) -> list[Problem]:
         problems = []
         for name, given in params.items():

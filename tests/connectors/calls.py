@@ -37,3 +37,8 @@ async def following(events: AsyncIterator[dict[str, Any]], wait_s: float = 3.0) 
     """Return the next event of a stream."""
     async with asyncio.timeout(wait_s):
         return await anext(events)
+
+
+async def label(services: Services, connection: str) -> str:
+    """Return the name of a connection's account, as its test finds it."""
+    return await services.label(await services._connections.account(connection))

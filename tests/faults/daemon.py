@@ -89,7 +89,7 @@ class Daemon:
         """Run one command of the command line."""
         command = [sys.executable, "-m", "areabox", *args, "--data-dir", str(self.data)]
         environ = {name: value for name, value in self.environ.items() if name != "LD_PRELOAD"}
-        return subprocess.run(command, input=input, text=True, capture_output=True, env=environ, timeout=120)
+        return subprocess.run(command, check=False, input=input, text=True, capture_output=True, env=environ, timeout=120)
 
     def cli(self, *args: str, input: str = "") -> str:
         done = self.run(*args, input=input)
@@ -184,11 +184,11 @@ class Sink:
     A GET is answered with `listed`, a list that grows.
     """
 
-    def __init__(self, pause_s: float = 0.0) -> None:
+    def __init__(self, pause_s: float = 0.0, *, keep: bool = True) -> None:
         self.keys: defaultdict[Any, list[str]] = defaultdict(list)
         self.at: defaultdict[Any, list[float]] = defaultdict(list)
         self.listed: list[int] = []
-        self.pause_s = pause_s
+        self.pause_s, self.keep = pause_s, keep
         self.at_once = self.most_at_once = 0
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -213,7 +213,9 @@ class Sink:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
+            more = True
+            while more:
+                more = self.keep
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
                 body = await reader.readexactly(int(fields.get("content-length", "0")))
@@ -237,7 +239,8 @@ class Sink:
             self.at[id].append(time.monotonic())
         if self.pause_s:
             await asyncio.sleep(self.pause_s)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said))
+        close = b"" if self.keep else b"Connection: close\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n%s" % (len(said), close, said))
         await writer.drain()
 
 

@@ -20,9 +20,11 @@ from typing import Any
 from unittest import mock
 
 from areabox.app import App
+from areabox.clock import SystemClock
 from areabox.deployment.settings import Settings, load
 from areabox.errors import AreaboxError, AuthExpired, Permanent, RateLimited, Transient, Uncertain
 from areabox.services.catalogue import Catalogue
+from areabox.services.vault import Vault
 from areabox.users.policy import Actor
 from tests.faults.documents import random_areas
 from tests.faults.virtual import Crashes, Died, Disk, InlineBackend, SimulatedClock, Trace, VirtualLoop
@@ -42,6 +44,7 @@ def furnished() -> tuple[Path, Catalogue]:
     folder = Path(tempfile.mkdtemp(prefix="areabox-simulation-"))
     (folder / "connectors").mkdir()
     shutil.copy(Path(__file__).with_name("world.py"), folder / "connectors" / "world.py")
+    Vault.load(SystemClock(), folder / "areabox.key", create=True)
     catalogue = Catalogue.discover(folder)
     catalogue.refresh = lambda: None  # type: ignore[method-assign] # nothing is dropped in meanwhile
     return folder, catalogue

@@ -71,8 +71,8 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def open_house(folder: Path, clock: FakeClock | None = None) -> AsyncIterator[House]:
-    """Open an areabox with the probe service and an owner."""
+async def open_house(folder: Path, clock: FakeClock | None = None, *, work: bool = True) -> AsyncIterator[House]:
+    """Open an areabox with the probe service and an owner; without `work` the test does the jobs itself."""
     clock = clock or FakeClock()
     (folder / "connectors").mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE / "probe.py", folder / "connectors" / "probe.py")
@@ -82,7 +82,7 @@ async def open_house(folder: Path, clock: FakeClock | None = None) -> AsyncItera
         if account is None:
             account = await app.accounts.create("owner@example.org", None, "owner", first=True)
         await app.worker.rescue()
-        workers = asyncio.create_task(app.worker.run(slots=64))
+        workers = asyncio.create_task(app.worker.run(slots=64 if work else 0))
         try:
             yield House(app, clock, account.actor())
         finally:
