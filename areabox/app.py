@@ -45,12 +45,14 @@ from areabox.monitoring.loops import Bell, run_loop
 from areabox.monitoring.metrics import Metrics
 from areabox.monitoring.telemetry import Telemetry
 from areabox.notifications.outbox import Outbox
+from areabox.notifications.sources import SourceNotices
 from areabox.reactions import queue
 from areabox.reactions.worker import Worker
 from areabox.services.calls import Services
 from areabox.services.catalogue import Catalogue
 from areabox.services.connections import Connections
 from areabox.services.egress import Egress
+from areabox.services.folders import Folders
 from areabox.services.host import House
 from areabox.services.vault import Vault
 from areabox.users.accounts import Accounts
@@ -98,13 +100,15 @@ class App:
         )
         self._build_users()
         self.connections = Connections(backend, clock, self.catalogue, self.vault, trusts=self._trusts)
-        self.house = House(backend, clock, self.outbox.message)
+        folders = Folders(settings.files_allow, kept_out=(settings.data_dir, settings.database_path.parent))
+        self.house = House(backend, clock, self.outbox.message, folders)
         self.services = Services(clock, self.catalogue, self.connections, self.egress, house=self.house)
         self.connections.tester = self.services.label
         self._build_engine()
         self.actions = Actions(
             backend, clock, subscriptions=self.subscriptions, inbox=self.inbox, services=self.services,
-            connections=self.connections,
+            connections=self.connections, seal=self.vault, public_url=settings.public_url,
+            tell=SourceNotices(self.outbox, self.catalogue),
         )  # fmt: skip
         self.connections.on_state.append(self._connection_changed)
         self.areas = Areas(

@@ -25,17 +25,20 @@ import msgspec
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that is wrong in what was given.
 
-    `pointer` is a JSON Pointer (RFC 6901) into the document or body, `line` and `column` count from 1.
+    `pointer` is a JSON Pointer (RFC 6901) into the document or body, `line` and `column` count from 1. `document` names
+    the file, where there may be several.
     """
 
     pointer: str
     detail: str
     line: int | None = None
     column: int | None = None
+    document: str = ""
 
     def __str__(self) -> str:
-        place = f"line {self.line}, column {self.column}: " if self.line else ""
-        return f"{place}{self.pointer or 'document'}: {self.detail}"
+        place = f"line {self.line}, column {self.column}" if self.line else ""
+        parts = (", ".join(filter(None, (self.document, place))), self.pointer or "document", self.detail)
+        return ": ".join(filter(None, parts))
 
 
 class AreaboxError(Exception):

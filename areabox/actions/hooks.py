@@ -7,7 +7,7 @@ Nothing is read, and no task is made, unless the address is new or the delivery 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -15,6 +15,7 @@ import msgspec
 
 from areabox.actions import rows
 from areabox.actions.inbox import Dedupe, Inbox, Item, short
+from areabox.actions.pushes import Pushes
 from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
 from areabox.clock import Clock
@@ -68,13 +69,6 @@ class Deliveries(Protocol):
         ...
 
 
-Pushed = Callable[[str], Awaitable[tuple[Subscription, str] | None]]  # by an address: what is polled, too, and a secret
-
-
-async def _nothing_pushed(key: str) -> None:
-    del key
-
-
 class _Hook(msgspec.Struct, frozen=True):
     sub: Subscription
     params: dict[str, Any]
@@ -95,15 +89,14 @@ class Hooks:
         inbox: Inbox,
         deliveries: Deliveries,
         *,
-        pushed: Pushed = _nothing_pushed,
-        heard: Callable[[str], None] = lambda id: None,  # noqa: ARG005
+        pushes: Pushes | None = None,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._subscriptions = subscriptions
         self._inbox = inbox
         self._deliveries = deliveries
-        self._pushed, self._heard = pushed, heard
+        self._pushes = pushes
         self._hooks: dict[str, _Hook] = {}
         self._strangers: set[str] = set()
         self._last: dict[str, int] = {}  # when each was last called, not written yet
@@ -148,8 +141,8 @@ class Hooks:
             return Receipt(None, 200, answer.encode(), "text/plain; charset=utf-8")
         events = self._deliveries.delivery(hook.sub.action, hook.params, delivery, hook.secret)
         named = self._named(hook, delivery)
-        if hook.pushed:
-            self._heard(hook.sub.id)
+        if hook.pushed and self._pushes is not None:
+            self._pushes.heard(hook.sub.id)
         else:
             self._last[hook.sub.id] = self._clock.now_ms()
         if len(events) == 1 and hook.dedupe is None:
@@ -171,7 +164,7 @@ class Hooks:
     async def _find(self, key: str) -> _Hook:
         """Look an address up that is not known yet: it may be seconds old."""
         if len(key) == KEY_LENGTH and key not in self._strangers:
-            if (pushed := await self._pushed(key)) is not None:
+            if self._pushes is not None and (pushed := await self._pushes.by_hook(key)) is not None:
                 return self._pushed_hook(*pushed)
             sub = await self._subscriptions.by_hook(key)
             if sub is not None and sub.active and (hook := self._learn(sub)) is not None:

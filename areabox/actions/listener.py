@@ -21,6 +21,7 @@ from areabox.actions.inbox import Inbox, Item, Progress
 from areabox.actions.poller import Connections
 from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
+from areabox.actions.trouble import TELL_STREAM_AFTER, Tell
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
 from areabox.errors import AreaboxError, AuthExpired, ConfigurationError, ConnectorError, InputError, Transient
@@ -65,8 +66,11 @@ class Listener:
         streams: Streams,
         connections: Connections,
         bell: Bell | None = None,
+        *,
+        tell: Tell | None = None,
     ) -> None:
         self.bell = bell or Bell()
+        self._tell_owner = tell
         self._backend = backend
         self._clock = clock
         self._subscriptions = subscriptions
@@ -102,6 +106,11 @@ class Listener:
                     self._open(sub, stream, now_s)
                 else:
                     pause_s = min(pause_s, stream.retry_s - now_s)
+            elif stream.task is not None and sub.fails:
+                steady_s = stream.opened_s + STEADY_S - now_s
+                pause_s = min(pause_s, max(steady_s, 0.1))
+                if steady_s <= 0:
+                    await self._well(sub)
         return pause_s
 
     async def close(self) -> None:
@@ -154,29 +163,38 @@ class Listener:
         """Store each message before the next is taken; a stream that ends is one that failed."""
         dedupe = self._subscriptions.operation(sub.action).dedupe
         params = sub.params | self._subscriptions.secrets(sub)
-        if sub.error:
-            sub = await self._mark(sub, error=None)
         source = self._source.listen(sub.action, params, owner=sub.owner, connection=sub.connection, cursor=cursor)
         async for event in source:
-            item = Item.of(event)
-            if dedupe is None and cursor == sub.cursor:
-                await self._inbox.receive(self._inbox.event(sub, item.payload))
+            items = [Item.of(event)] if event else []  # an empty one only says that all is well, and how far it got
+            if sub.fails:
+                sub = await self._well(sub)
+            if items and dedupe is None and cursor == sub.cursor:
+                await self._inbox.receive(self._inbox.event(sub, items[0].payload))
             else:
                 progress = Progress(cursor=copy.deepcopy(cursor)) if cursor != sub.cursor else None
-                await self._inbox.put(sub, [item], dedupe=dedupe, progress=progress)
+                await self._inbox.put(sub, items, dedupe=dedupe, progress=progress)
                 sub = await self._subscriptions.load(sub.id) or sub if progress else sub
         raise Transient("the stream ended")
 
     async def _tell(self, sub: Subscription, error: AreaboxError, cursor: dict[str, Any]) -> None:
         text = str(error) or type(error).__name__
         current = await self._subscriptions.load(sub.id)
-        if current is not None and (current.error != text or current.cursor != cursor):
-            await self._mark(current, error=text, cursor=cursor)
+        if current is None or (
+            (current.error, current.cursor) == (text, cursor) and current.fails >= TELL_STREAM_AFTER
+        ):
+            return  # that is known already
+        unit, fails = Unit(), current.fails + 1
+        rows.update(unit, current, error=text, fails=fails, cursor=cursor)
+        if self._tell_owner is not None and fails == TELL_STREAM_AFTER and not isinstance(error, AuthExpired):
+            self._tell_owner(unit, current, text)
+        await self._backend.commit(unit)
 
-    async def _mark(self, sub: Subscription, *, error: str | None, **changes: Any) -> Subscription:
-        """Note whether a stream is well."""
+    async def _well(self, sub: Subscription) -> Subscription:
+        """Note that a stream is well again."""
         unit = Unit()
-        after = rows.update(unit, sub, error=error, fails=sub.fails + 1 if error else 0, **changes)
+        after = rows.update(unit, sub, error=None, fails=0)
+        if self._tell_owner is not None and sub.fails >= TELL_STREAM_AFTER:
+            self._tell_owner(unit, sub, None)
         if await self._backend.commit(unit):
             return after
         return await self._subscriptions.load(sub.id) or sub

@@ -1,4 +1,4 @@
-"""Which services are asked to deliver what is polled otherwise, and is it still so?
+"""Which services deliver what is polled otherwise? Asks them to, sees that they do, and has them stop.
 
 A row is written before its service is asked and goes after the service was told that nobody listens, so that a process
 which ends at any point leaves nothing behind there: the next one goes on from the row. Polling never stops; while
@@ -22,7 +22,15 @@ from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
 from areabox.clock import Clock, encode_id
 from areabox.database import Backend, Unit
-from areabox.errors import AreaboxError, ConfigurationError, ConnectorError, InputError, RateLimited, Transient, Uncertain
+from areabox.errors import (
+    AreaboxError,
+    ConfigurationError,
+    ConnectorError,
+    InputError,
+    RateLimited,
+    Transient,
+    Uncertain,
+)
 from areabox.monitoring.loops import Bell
 
 log = logging.getLogger(__name__)
@@ -86,14 +94,12 @@ class Pushes:
         webhooks: Webhooks,
         seal: Seal | None,
         public_url: str | None,
-        *,
-        soon: Callable[[str], None] = lambda id: None,  # noqa: ARG005
     ) -> None:
         self.bell = Bell()
+        self.soon: Callable[[str], None] | None = None  # polls one now
         self._backend, self._clock = backend, clock
         self._subscriptions, self._webhooks, self._seal = subscriptions, webhooks, seal
         self._base = public_url.rstrip("/") if public_url and seal is not None else None
-        self._soon = soon  # poll this one now
         self._known: dict[str, Push] = {}
         self._heard: dict[str, int] = {}  # not written yet
         self._changed: set[str] | None = None  # None: all may have
@@ -179,7 +185,7 @@ class Pushes:
         except BaseException:
             self._changed = None
             raise
-        wait_ms = min((push.due for push in self._known.values()), default=NEVER_MS) - self._clock.now_ms()
+        wait_ms = min((push.due for push in self._known.values()), default=now + NEVER_MS) - self._clock.now_ms()
         return min(max(wait_ms / 1000, 0.1), SLEEP_S_MAX)
 
     async def _all(self) -> set[str]:
@@ -332,6 +338,10 @@ class Pushes:
         )  # fmt: skip
 
     # -- rows ------------------------------------------------------------------------------------------------------
+
+    def _soon(self, id: str) -> None:
+        if self.soon is not None:
+            self.soon(id)
 
     async def _failed(self, push: Push, error: AreaboxError, wait_ms: int, **changes: Any) -> None:
         log.info("%s is not delivered, and goes on being polled: %s", push.action, error)

@@ -48,16 +48,11 @@ class Actions:
     ) -> None:
         self._backend = backend
         self._subscriptions = subscriptions
-        self.pushes = pushes = Pushes(
-            backend, clock, subscriptions, services, seal, public_url, soon=lambda id: self.poller.soon(id)
-        )
-        self.hooks = Hooks(
-            backend, clock, subscriptions, inbox, services, pushed=pushes.by_hook, heard=pushes.heard
-        )  # fmt: skip
+        self.pushes = pushes = Pushes(backend, clock, subscriptions, services, seal, public_url)
+        self.hooks = Hooks(backend, clock, subscriptions, inbox, services, pushes=pushes)
         self.scheduler = Scheduler(backend, clock, subscriptions, inbox)
-        self.poller = Poller(
-            backend, clock, subscriptions, inbox, services, connections, pushes=pushes, tell=tell
-        )  # fmt: skip
+        self.poller = Poller(backend, clock, subscriptions, inbox, services, connections, pushes=pushes, tell=tell)
+        pushes.soon = self.poller.soon
         self.listener = Listener(backend, clock, subscriptions, inbox, services, connections, tell=tell)
 
     async def open(self) -> None:

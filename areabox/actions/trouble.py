@@ -7,7 +7,8 @@ from typing import Protocol
 from areabox.actions.rows import Subscription
 from areabox.database import Unit
 
-TELL_AFTER = 5  # failures in a row; the fewest of them are worth a person's time
+TELL_AFTER = 5  # failures of a poll in a row: most sources are well again before
+TELL_STREAM_AFTER = 8  # … of a stream, which is opened again much sooner: some five minutes
 
 
 class Tell(Protocol):

@@ -30,7 +30,8 @@ def parameters(operation: OperationView, given: Any, context: Context, pointer: 
     if given is None:
         given = {}
     if not isinstance(given, dict):
-        context.report.add(pointer, f"the parameters of {operation.id} belong here, as keys and values")
+        what = f"the parameters of {operation.id} belong here, as keys and values"
+        context.report.add(pointer, what + _such_as(operation))
         return {}
     if (newer := operation.upgraded(given)) != given:
         given.clear()  # in place, so that the document is kept as it is written today
@@ -46,13 +47,22 @@ def parameters(operation: OperationView, given: Any, context: Context, pointer: 
         if field.required and name not in given:
             context.report.add(pointer, f"{operation.id} needs the parameter {name}", of_key=True)
     literal = {name: part for name, part in literals(given).items() if name in known}
-    for problem in operation.check(literal) if literal else []:
-        if _concerns(problem, literal, whole=len(literal) == len(known)):
+    whole = len(literal) == len(given) and all(name in given for name, field in known.items() if field.required)
+    for problem in operation.check(literal):
+        if _concerns(problem, literal, whole=whole):
             context.report.add(pointer + problem.pointer, problem.detail)
     return given
 
 
+def _such_as(operation: OperationView) -> str:
+    first = next((name for name, field in operation.fields.items() if field.required), next(iter(operation.fields), ""))
+    return f", such as {{{first}: …}}" if first else ""
+
+
 def _concerns(problem: Problem, literal: dict[str, Any], *, whole: bool) -> bool:
-    """Return whether a problem is about what was given, not about what a template will give or what is missing."""
+    """Return whether a problem is about what was given, not about what a template will give or was told already.
+
+    `whole` says that all of it is known: nothing is a template, unknown or missing, so what is left out stays so.
+    """
     first = problem.pointer.split("/")[1:2]
-    return whole if not first else first[0].replace("~1", "/").replace("~0", "~") in literal
+    return whole or (bool(first) and first[0].replace("~1", "/").replace("~0", "~") in literal)

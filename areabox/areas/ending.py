@@ -16,6 +16,14 @@ ENDED_ACTION = "area.ended"
 _WAKE_CALLER = """
 update job set state = 'ready', input = ? where id = ? and state = 'waiting' and wait_key = ?
 """
+_NEXT_IN_LINE = """
+update slot set run = (select run from job where wait_key = ? and state = 'waiting' order by id limit 1)
+ where run = ? and exists (select 1 from job where wait_key = ? and state = 'waiting')
+"""
+_WAKE_HOLDERS = """
+update job set state = 'ready' where wait_key = ? and state = 'waiting' and run in (select run from slot where key = ?)
+"""
+PUSHED = 8  # of those in line, since several places may be given away at the same time
 
 
 class Outbox(Protocol):
@@ -59,15 +67,13 @@ class Ending:
         unit.push(Pointer(run.parent_job or "", run.owner, Lane.RUN))
 
     def _pass_slot(self, unit: Unit, run: RunState) -> None:
-        waiting = self._registry.waiting(f"slot:{run.key}")
-        following = next((job for job in waiting if job.run != run.id), None)
-        if following is None:
-            unit.do("delete from slot where run = ?", run.id)
-            return
-        unit.do("update slot set run = ? where run = ?", following.run, run.id)
-        unit.do("update job set state = 'ready' where id = ? and state = 'waiting'", following.id)
-        self._registry.forget(following)
-        unit.push(following.pointer)
+        """Give the run's place, if it has one, to the first in line; the database says who that is, at the commit."""
+        line = f"slot:{run.key}"
+        unit.do(_NEXT_IN_LINE, line, run.id, line)
+        unit.do("delete from slot where run = ?", run.id)
+        unit.do(_WAKE_HOLDERS, line, run.key)
+        for job in self._registry.waiting(line)[:PUSHED]:  # one that is not ready is passed over
+            unit.push(job.pointer)
 
     def _tell_areas(self, unit: Unit, run: RunState, end: End) -> None:
         for found in list(self._registry.internal.values()):

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 5  # how often an advance is planned again when another was faster
 _HELD = ("connection:", "resolve:")
+_CANNOT_RUN = "the area cannot run any more"
 _WAITS = frozenset({"wait", "wait_for", "ask", "collect", "call"})
 
 
@@ -61,8 +62,10 @@ class Flow:
         try:
             run = await self._live.look(job.run)
         except InputError as error:
-            return ends.Failed(f"the area cannot run any more: {error}")
+            return ends.Failed(f"{_CANNOT_RUN}: {error}")
         if run is None:
+            return ends.Stale()
+        if job.id not in run.jobs:  # taken out after it was begun
             return ends.Stale()
         run.jobs[job.id] = job
         if job.kind == "admit":
@@ -89,26 +92,39 @@ class Flow:
                 return
             if isinstance(outcome, ends.Stale):
                 outcome = await self.perform(job)
-        log.warning("gave a job up after %d tries", TRIES, extra={"run": job.run, "path": job.path})
+        log.warning("a job has to wait after %d tries", TRIES, extra={"run": job.run, "path": job.path})
+        unit = Unit()
+        queue.release(unit, job)
+        await self._backend.commit(unit.push(job.pointer))
 
     async def _advance(self, job: Job, outcome: Outcome) -> tuple[bool, Outcome]:
         try:
             run = await self._live.load(job.run)
         except InputError as error:
-            return await self._give_up(job, str(error)), outcome
+            run, outcome = await self._live.bare(job.run), ends.Ended("failed", f"{_CANNOT_RUN}: {error}")
         if run is None:
             return True, outcome
-        unit, now = Unit(), self._clock.now_ms()
-        match outcome:
-            case ends.Retry() | ends.Held() | ends.Uncertain() | ends.Parked():
-                written = await self._stay(unit, run, job, outcome, now)
-            case _:
-                written = await self._go_on(unit, run, job, outcome, now)
+        written = False
+        try:
+            written = await self._write(Unit(), run, job, outcome, self._clock.now_ms())
+        finally:
+            if not written:  # what is in memory may be ahead of the rows
+                self._live.drop(job.run)
         if not written:
-            self._live.drop(job.run)
             again = isinstance(outcome, ends.Parked) or getattr(outcome, "also", None) is not None
             return False, ends.Stale() if again else outcome
         return True, outcome
+
+    async def _write(self, unit: Unit, run: RunState, job: Job, outcome: Outcome, now: int) -> bool:
+        match outcome:
+            case ends.Retry() | ends.Held() | ends.Uncertain() | ends.Parked():
+                return await self._stay(unit, run, job, outcome, now)
+            case _:
+                return await self._go_on(unit, run, job, outcome, now)
+
+    async def abandon(self, job: Job, why: str) -> None:
+        """End a run as failed that cannot be advanced, since the advance itself fails."""
+        await self._cancelling.cancel(job.run, why, state="failed")
 
     # --- the run goes on ------------------------------------------------------------------------------------------
 
@@ -145,7 +161,7 @@ class Flow:
         if isinstance(outcome, ends.Admitted):
             run.started = now
             return plan.start(run, now)
-        if not job.path:  # not admitted: the run ends before its first step
+        if job.node not in run.outline.nodes:  # the run ends before its first step, or its program is gone
             return plan.ended(outcome)
         started = job.begun if job.kind == "do" and job.begun is not None else job.since
         attempt = max(job.attempt, 1) if job.kind == "do" else 1
@@ -279,16 +295,6 @@ class Flow:
         except InputError:
             return True
         return run is None or self._reacting.repeatable(run, job)
-
-    async def _give_up(self, job: Job, why: str) -> bool:
-        unit = Unit()
-        queue.cancel(unit, job.run)
-        unit.do(
-            "update run set state = 'failed', reason = ?, ended = ? where id = ? and ended is null",
-            f"the area cannot run any more: {why}", self._clock.now_ms(), job.run,
-        )  # fmt: skip
-        await self._backend.commit(unit)
-        return True
 
 
 def _too_long(run: RunState) -> str:

@@ -8,9 +8,11 @@ from datetime import UTC, tzinfo
 from weakref import WeakValueDictionary
 
 from areabox.areas import store
+from areabox.areas.model import Program
+from areabox.areas.outline import Outline
 from areabox.areas.registry import Registry
 from areabox.areas.state import RunState, StepRow
-from areabox.database import Backend
+from areabox.database import Backend, Row
 
 KEPT_MAX = 4_096
 
@@ -69,18 +71,29 @@ class Live:
         row = await store.row(self._backend, run_id)
         if row is None or row["ended"] is not None:
             return None
-        outline = await self._registry.outline_at(row["area"], row["version"])
-        run = RunState(
-            id=run_id, owner=row["owner"], area=row["area"], outline=outline, version=row["version"],
-            trigger=await store.trigger(self._backend, row), started=row["started"], event=row["event"],
-            url=self.url(run_id), key=row["key"], dry=bool(row["dry"]), depth=row["depth"],
-            parent_run=row["parent_run"], parent_job=row["parent_job"], zone=self.zone,
-        )  # fmt: skip
-        await store.restore(self._backend, row, run)
+        run = await self._restored(row, await self._registry.outline_at(row["area"], row["version"]))
         if row["retry_of"]:
             run.memo = await remembered(self._backend, row["retry_of"], row["retry_from"], run)
         self.keep(run)
         return run
+
+    async def bare(self, run_id: str) -> RunState | None:
+        """Return the state of a run whose program cannot be compiled any more, so that it can be ended."""
+        row = await store.row(self._backend, run_id)
+        if row is None or row["ended"] is not None:
+            return None
+        head = self._registry.heads.get(row["area"])
+        slug, name = (head.slug, head.name) if head is not None else (row["area"], "")
+        return await self._restored(row, Outline(Program(slug=slug, name=name, when=(), then=(), document={})))
+
+    async def _restored(self, row: Row, outline: Outline) -> RunState:
+        run = RunState(
+            id=row["id"], owner=row["owner"], area=row["area"], outline=outline, version=row["version"],
+            trigger=await store.trigger(self._backend, row), started=row["started"], event=row["event"],
+            url=self.url(row["id"]), key=row["key"], dry=bool(row["dry"]), depth=row["depth"],
+            parent_run=row["parent_run"], parent_job=row["parent_job"], zone=self.zone,
+        )  # fmt: skip
+        return await store.restore(self._backend, row, run)
 
 
 async def remembered(backend: Backend, earlier: str, from_path: str | None, run: RunState) -> dict[str, StepRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from areabox.areas.model import Do
@@ -16,7 +17,8 @@ from areabox.reactions import outcome as ends
 from areabox.reactions.outcome import Outcome
 from areabox.reactions.queue import Job
 from areabox.reactions.retry import judge
-from areabox.services.accounts import literal_hosts
+from areabox.services.accounts import literal_hosts, typed_hosts
+from areabox.services.forms import FormField
 from areabox.services.limits import HostPaused
 
 PAUSE_S = 10.0  # until a paused host is looked at again, if it did not say
@@ -37,12 +39,21 @@ class Operation(Protocol):
         ...
 
     @property
+    def fields(self) -> Mapping[str, FormField]:
+        """Return its parameters by name."""
+        ...
+
+    @property
     def needs_connection(self) -> bool:
         """Tell whether it does nothing without a connection."""
         ...
 
     def effect_of(self, params: dict[str, Any]) -> str:
         """Return `read`, `idempotent`, `keyed` or `once`."""
+        ...
+
+    def starred(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return parameters as they may be kept and shown, without secrets."""
         ...
 
     def sentence_of(self, params: dict[str, Any]) -> str:
@@ -102,12 +113,14 @@ class Reacting:
             return ends.Failed(str(error), "expression")
         effect = operation.effect_of(params)
         if run.dry and effect != "read":
-            return ends.Done(operation.sample, params, f"would {operation.sentence_of(params)}")
+            shown = operation.starred(params)
+            return ends.Done(operation.sample, shown, f"would {operation.sentence_of(shown)}")
         return await self._call(run, job, step, operation, params, effect)
 
     async def _call(
         self, run: RunState, job: Job, step: Do, operation: Operation, params: dict[str, Any], effect: str
     ) -> Outcome:
+        shown = operation.starred(params)  # what is kept of them
         left_ms = min(step.timeout_ms, run.deadline - self._clock.now_ms())
         connection = None
         try:
@@ -118,18 +131,18 @@ class Reacting:
                 attempt=job.attempt, timeout_s=left_ms / 1000, hosts_literal=self._hosts(run, step),
             )  # fmt: skip
         except InputError as error:
-            return ends.Failed(str(error), "input", params)
+            return ends.Failed(str(error), "input", shown)
         except HostPaused as error:  # nothing was tried, so this costs no attempt
             due = self._clock.now_ms() + int((error.retry_after_s or PAUSE_S) * 1000)
             return ends.Parked(None, due, {"paused": str(error)})
         except ConnectorError as error:
             if left_ms < step.timeout_ms and isinstance(error, Transient | Uncertain) and effect in SAFE_EFFECTS:
-                return ends.Failed(f"{error} (the run's timeout is over)", "timeout", params)
+                return ends.Failed(f"{error} (the run's timeout is over)", "timeout", shown)
             return judge(
                 error, attempt=job.attempt, policy=step.retry, effect=effect, connection=connection,
-                uniform=self._clock.uniform, input=params,
+                uniform=self._clock.uniform, input=shown,
             )  # fmt: skip
-        return ends.Done(output, params)
+        return ends.Done(output, shown)
 
     def repeatable(self, run: RunState, job: Job) -> bool:
         """Tell whether an attempt whose end is unknown may be repeated."""
@@ -147,7 +160,13 @@ class Reacting:
         head = self._registry.heads.get(run.area)
         if head is None or not head.lan:
             return frozenset()
-        return run.outline.remember(step.id, lambda: literal_hosts(step.params.source))
+        return run.outline.remember(step.id, lambda: self._typed(step))
+
+    def _typed(self, step: Do) -> frozenset[str]:
+        """Return the hosts that were typed in a step, as opposed to those that come out of data."""
+        operation, source = self._catalogue.reaction(step.reaction), step.params.source
+        found = literal_hosts(source)
+        return found | typed_hosts(operation.fields, source) if operation and isinstance(source, dict) else found
 
 
 def key_of(run_id: str, path: str) -> str:

@@ -20,6 +20,7 @@ from areabox.reactions import queue
 from areabox.reactions.queue import Job
 
 COMPILED_MAX = 512
+_LOOKED_UP = ("sub:", "slot:", "collect:")  # whoever waits for something else is found by its row
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -164,8 +165,8 @@ class Registry:
     # --- waits ----------------------------------------------------------------------------------------------------
 
     def wait(self, job: Job) -> None:
-        """Note that a job waits for a key."""
-        if job.wait_key is not None:
+        """Note that a job waits for a key that is looked up here."""
+        if job.wait_key is not None and job.wait_key.startswith(_LOOKED_UP):
             self.waits[job.wait_key][job.id] = job
 
     def forget(self, job: Job) -> None:

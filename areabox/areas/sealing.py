@@ -66,7 +66,8 @@ class Sealing:
 
         def restored(value: Any, pointer: str) -> Any:
             if value == STARS and pointer not in known:
-                problems.append(Problem(pointer, "the stars stand for a secret that is not known; give it"))
+                detail = "the stars stand for a secret that is not known here; write the secret itself"
+                problems.append(Problem(pointer, detail))
             return known.get(pointer) if value == STARS else value
 
         result = self._changed(document, restored)

@@ -93,22 +93,25 @@ class Areas:
         return done + [Change(head.slug, "removed", None, []) for head in removed]
 
     def _read(self, actor: Actor, documents: Sequence[tuple[str, str]]) -> list[_Step]:
-        programs: dict[str, tuple[Program, str | None]] = {}
+        steps: dict[str, _Step] = {}
         problems: list[Problem] = []
         for name, text in documents:
             try:
                 found = document.parse_many(text, catalogue=self._catalogue, name=name)
                 for program in found:
-                    if program.slug in programs:
-                        problems.append(Problem(f"{name}: /area", f"another document is called {program.slug}, too"))
-                    programs[program.slug] = (program, text if len(found) == 1 else None)
+                    if program.slug in steps:
+                        detail = f"another document is called {program.slug}, too"
+                        problems.append(Problem("/area", detail, document=name))
+                    steps[program.slug] = self._step(actor, program, text if len(found) == 1 else None)
             except InputError as error:
-                problems += [msgspec.structs.replace(p, pointer=f"{name}: {p.pointer}") for p in error.problems] or [
-                    Problem(name, str(error))
-                ]
+                told = error.problems or [Problem("", str(error))]
+                problems += [msgspec.structs.replace(problem, document=name) for problem in told]
+        if documents and not steps and not problems:  # what was meant to be areas must not prune all there are
+            problems = [Problem("", "it holds no area", document=name) for name, _ in documents]
         if problems:
-            raise InputError(f"{len(problems)} problems; nothing was applied", problems)
-        return [self._step(actor, program, source) for program, source in programs.values()]
+            count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+            raise InputError(f"{count}; nothing was applied", problems)
+        return list(steps.values())
 
     def _step(self, actor: Actor, program: Program, source: str | None) -> _Step:
         head = self._registry.find(actor.owner, program.slug)

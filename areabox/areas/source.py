@@ -233,8 +233,16 @@ def _advice(text: str, mark: yaml.Mark | None) -> str:
     """Return what most often helps where YAML cannot be read."""
     lines = text.splitlines()
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    here = line[mark.column :][:1] if mark else ""
+    value = line.partition(": ")[2].lstrip()
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "; indent with spaces, not tabs"
     if "{{" in line:
         return "; put a text with {{ }} in quotes"
-    return "; put a text with : or # in quotes" if ": " in line.partition(": ")[2] else ""
+    if here in ("@", "`", "%"):
+        return f"; put a text that begins with {here} in quotes"
+    if value[:1] in ("'", '"'):
+        return "; put the whole text in quotes, others than those in it"
+    if ": " in value:
+        return "; put a text with : or # in quotes"
+    return "; what belongs together begins in the same column" if line[:1] == " " else ""

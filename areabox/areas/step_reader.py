@@ -72,7 +72,8 @@ class StepReader:
 
     def _step(self, data: Any, pointer: str, scope: Scope) -> tuple[model.AnyStep, dict[str, Any]] | None:
         if not isinstance(data, dict):
-            self.context.report.add(pointer, f"a step belongs here, not {kind_of(data)}")
+            hint = f"; write {data[:64]}: and what it needs" if isinstance(data, str) and _names_a_step(data) else ""
+            self.context.report.add(pointer, f"a step belongs here, not {kind_of(data)}{hint}")
             return None
         fields = Fields(self.context, data, pointer)
         kind = self._kind(fields)
@@ -97,6 +98,10 @@ class StepReader:
         if "if" in fields.data:
             return "if"
         unknown = [key for key in fields.data if key not in (*COMMON, *_ORDER)]
+        for key in unknown:
+            if names := [name for name in self.catalogue.names("reaction") if name.startswith(f"{key}.")]:
+                fields.report(key, f"{key} is a service; say what it is to do: {', '.join(names[:8])}", of_key=True)
+                return None
         fields.only((*COMMON, *_ORDER, *KINDS), _OTHERS)
         if not unknown:
             self.context.report.add(
@@ -148,9 +153,13 @@ class StepReader:
     def connection(self, fields: Fields, operation: OperationView | None) -> str | None:
         """Return the name of the connection; reports where the operation takes none."""
         given = fields.text("connection", most=64) or None
-        if given and operation is not None and not operation.needs_connection:
+        if given and operation is not None and not operation.takes_connection:
             fields.report("connection", f"{operation.id} works without a connection")
         return given
+
+
+def _names_a_step(text: str) -> bool:
+    return " " not in text and ("." in text or text in KINDS)
 
 
 READERS: dict[str, Callable[[StepReader, Fields, Scope, Common], model.AnyStep]] = {

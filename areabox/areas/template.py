@@ -276,7 +276,9 @@ def _parse_expression(source: str) -> jinja.Expr:
     parser = Parser(_parser, source, state="variable")
     node = parser.parse_expression()
     if not parser.stream.eos:
-        raise TemplateError(f"the expression ends before {str(parser.stream.current)[:40]!r}")
+        found = str(parser.stream.current)[:40]
+        hint = "; to compare, write ==" if found == "=" else ""
+        raise TemplateError(f"the expression ends before {found!r}{hint}")
     return node
 
 
@@ -285,6 +287,11 @@ _SAYINGS = {
     r"(?s)unexpected end of template, expected '(.*)'\.": r"it ends where \1 belongs",
     r"unexpected 'end of (template|print statement)'": "it ends too early",
     r"expected token 'end of print statement', got '(.*)'": r"}} belongs before '\1'",
+    r"unexpected '\}'": "a }} is missing",
+    r"unexpected char '[&!]' at \d+|expected token 'name', got '\|'": "write and, or and not as words",
+    r"unexpected char '\?' at \d+": "a choice is written x if test else y",
+    r"""unexpected char "'" at \d+|unexpected char '"' at \d+""": "a quote is not closed",
+    r"unexpected '='": "to compare, write ==",
     r"(?s)encountered unknown tag '(\w+)'.*": r"there is no {% \1 %}; if, for, set and with are there",
 }
 

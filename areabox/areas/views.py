@@ -45,6 +45,11 @@ class OperationView(Protocol):
         """Return whether it works only with a connection."""
         ...
 
+    @property
+    def takes_connection(self) -> bool:
+        """Return whether it can be given a connection."""
+        ...
+
     def upgraded(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return parameters that may be older in today's form."""
         ...

@@ -19,7 +19,7 @@ from areabox.areas.state import Change, RunState, instant
 from areabox.areas.template import EvaluationError
 from areabox.areas.view import View
 from areabox.clock import Clock
-from areabox.database import Backend, Unit, one
+from areabox.database import Backend, Pointer, Unit, one
 from areabox.database.blobs import pack, unpack
 from areabox.errors import InputError
 from areabox.reactions import outcome as ends
@@ -39,18 +39,33 @@ select ?, n, ? from (select value as n from json_each(?)) as free
  order by n limit 1
 """
 _AHEAD = """
-select 1 from job j join run r on r.id = j.run
+select j.id, j.run, j.lane from job j join run r on r.id = j.run
  where j.owner = ? and j.state = 'ready' and j.lane in (0, 1, 2) and j.id < ? and j.kind = 'admit' and r.key = ?
 """
 _LATER = """
 select 1 from job j join run r on r.id = j.run
  where j.owner = ? and j.state = 'ready' and j.lane in (0, 1, 2) and j.id > ? and j.kind = 'admit' and r.key = ? limit 1
 """
-_STILL_FULL = "update job set wait_key = wait_key where id = ? and (select count(*) from slot where key = ?) >= ?"
+_STILL_FULL = """
+update job set wait_key = wait_key
+ where id = ? and (select count(*) from slot where key = ?) >= ? and not exists (select 1 from slot where run = job.run)
+"""
 _STILL_BEHIND = f"""
 update job set wait_key = wait_key
- where id = ? and ((select count(*) from slot where key = ?) >= ? or exists ({_AHEAD}))
+ where id = ? and (exists (select 1 from slot where key = ? and run <> job.run) or exists ({_AHEAD}))
+   and not exists (select 1 from slot where run = job.run)
 """  # noqa: S608 -- constants of this file
+_PARKED = """
+select id, run, lane from job where wait_key = ? and state = 'waiting' and id < ? order by id limit ?
+"""
+_HAND_OVER = "update slot set run = ? where run = ? and exists (select 1 from job where id = ? and kind = 'admit')"
+_WOKEN = "update job set state = 'ready' where id = ? and state = 'waiting'"
+_HELD_ABOVE = """
+with recursive above (id) as (
+  values (?) union select r.parent_run from run r join above on r.id = above.id where r.parent_run is not null
+)
+select count(*) from slot where key = ? and run in (select id from above)
+"""
 _NEWER = "a newer run took its place (mode: restart)"
 _NOTHING_CAME = """
 update job set wait_key = wait_key
@@ -120,35 +135,51 @@ class Waiting:
 
     async def admit(self, run: RunState, job: Job) -> Outcome:
         """Let a run of an area with a limited mode start, wait or end."""
-        if await one(self._backend, "select 1 from slot where run = ?", run.id):
-            return ends.Admitted()
+        outcome = await self._admit(run, job)
+        if isinstance(outcome, ends.Parked) and run.parent_run is not None and await self._held_above(run):
+            return ends.Ended("failed", "the runs that called it hold every place of its area, so it can never start")
+        return outcome
+
+    async def _held_above(self, run: RunState) -> bool:
+        found = await self._backend.read(_HELD_ABOVE, run.parent_run, run.key)
+        return bool(found[0][0] >= _places(run))
+
+    async def _admit(self, run: RunState, job: Job) -> Outcome:
         program = run.outline.program
         holders = await self._backend.read("select run from slot where key = ? order by n", run.key)
-        match program.mode:
-            case "single" if holders:
-                return ends.Ended("skipped", f"run {holders[0][0]} of this area was still going (mode: single)")
-            case "restart":
-                return await self._replace(run, job, holders)
-            case "queued":
-                return await self._queue(run, job, holders, program.at_most)
-        places = program.at_most or 1 if program.mode == "parallel" else 1
+        if program.mode == "queued":
+            return await self._queue(run, job, [row[0] for row in holders], program.at_most)
+        if any(row[0] == run.id for row in holders):
+            return ends.Admitted()
+        if program.mode == "restart":
+            return await self._replace(run, job, holders)
+        if program.mode == "single" and holders:
+            return ends.Ended("skipped", f"run {holders[0][0]} of this area was still going (mode: single)")
+        places = _places(run)
         if len(holders) < places:
             return _admitted(run, places)
-        return self._queued(run, lambda unit, job_id: unit.do(_STILL_FULL, job_id, run.key, places, expect=1))
+        return _queued(run, lambda unit, job_id: unit.do(_STILL_FULL, job_id, run.key, places, expect=1))
 
-    async def _queue(self, run: RunState, job: Job, holders: list[Any], at_most: int | None) -> Outcome:
+    async def _queue(self, run: RunState, job: Job, holders: list[str], at_most: int | None) -> Outcome:
         """Let a run go on if it is the first in line; those who came before it and were not looked at yet are, too."""
-        ahead = [run.owner, job.id, run.key]
-        earlier = [other for other in self._registry.waiting(f"slot:{run.key}") if other.id < job.id]
-        undecided = await self._backend.read(f"{_AHEAD} limit ?", *ahead, at_most or 1)
-        if not holders and not earlier and not undecided:
-            return _admitted(run, 1)
-        if at_most is not None and len(earlier) + len(undecided) + len(holders) >= at_most:
+        line, ahead = f"slot:{run.key}", [run.owner, job.id, run.key]
+        earlier = await self._backend.read(f"{_AHEAD} order by j.id limit ?", *ahead, at_most or 1)
+        earlier += await self._backend.read(_PARKED, line, job.id, at_most or 1)
+        holds = run.id in holders
+        if not earlier and (holds or not holders):
+            return ends.Admitted() if holds else _admitted(run, 1)
+        if at_most is not None and not holds and len(earlier) + len(holders) >= at_most:
             return ends.Ended("skipped", f"{at_most} runs were in the queue already (at_most)")
-        return self._queued(run, lambda unit, job_id: unit.do(_STILL_BEHIND, job_id, run.key, 1, *ahead, expect=1))
 
-    def _queued(self, run: RunState, guard: Any) -> Outcome:
-        return ends.Parked(f"slot:{run.key}", None, {"queued": True}, queued=True, guard=guard)
+        def still_behind(unit: Unit, job_id: str) -> None:
+            unit.do(_STILL_BEHIND, job_id, run.key, *ahead, expect=1)
+
+        def give(unit: Unit) -> None:
+            first_job, first_run, lane = min(tuple(row) for row in earlier)
+            unit.do(_HAND_OVER, first_run, run.id, first_job, expect=1).do(_WOKEN, first_job)
+            unit.push(Pointer(first_job, run.owner, lane))
+
+        return _queued(run, still_behind, give if holds else None)
 
     async def _replace(self, run: RunState, job: Job, holders: list[Any]) -> Outcome:
         """Take the place of an older run, unless a newer one does."""
@@ -333,6 +364,15 @@ def _answered(step: Call, answer: dict[str, Any]) -> Outcome:
     )
 
 
+def _places(run: RunState) -> int:
+    program = run.outline.program
+    return program.at_most or 1 if program.mode == "parallel" else 1
+
+
 def _admitted(run: RunState, places: int) -> Outcome:
     numbers = _json.encode(list(range(places))).decode()
     return ends.Admitted(lambda unit: unit.do(_SLOT, run.key, run.id, numbers, run.key, expect=1))
+
+
+def _queued(run: RunState, guard: Any, also: Any = None) -> Outcome:
+    return ends.Parked(f"slot:{run.key}", None, {"queued": True}, queued=True, guard=guard, also=also)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import click
 
 from areabox.cli import output
 from areabox.cli.call import Call, paging, query, read_json, remote, yes_option
 from areabox.cli.client import Api
 from areabox.cli.outcome import print_run, run_and_wait
+from areabox.errors import NotFoundError
 
 TEST_WAIT_S = 30
 
@@ -18,7 +22,7 @@ def area() -> None:
 
 
 @area.command("list")
-@click.option("--query", "-q", "words", help="Only those with this in their id, name or tags.")
+@click.option("--query", "-q", "words", metavar="WORD", help="Only those with this in their id, name or tags.")
 @paging
 @remote
 async def list_(call: Call, api: Api, words: str | None, limit: int | None, after: str | None) -> None:
@@ -45,10 +49,12 @@ async def show(call: Call, api: Api, name: str) -> None:
         output.print_json(answer)
         return
     click.echo(await api.text("areas", name, accept="application/yaml"))
-    call.fields(answer, "version", "state", "created", "updated")
+    times = {key: output.local_time(answer.get(key)) for key in ("created", "updated")}
+    call.fields(answer | times, "version", "state", *times)
     for subscription in answer["subscriptions"]:
         click.echo(f"\nlistens to {subscription['action']} ({subscription['id']})")
-        output.print_fields((f"  {key}", subscription.get(key)) for key in ("url", "next", "last", "error"))
+        shown = subscription | {key: output.local_time(subscription.get(key)) for key in ("next", "last")}
+        output.print_fields((f"  {key}", shown.get(key)) for key in ("url", "next", "last", "error"))
 
 
 @area.command()
@@ -96,12 +102,28 @@ async def run(call: Call, api: Api, name: str, trigger: str, wait: str | None, *
 
 @area.command()
 @click.argument("name", metavar="AREA")
-@click.option("--trigger", default="{}", metavar="JSON", help="What expressions see as `trigger`; also @FILE or -.")
+@click.option("--trigger", metavar="JSON", help="What expressions see as `trigger`; also @FILE or -.")
 @remote
-async def test(call: Call, api: Api, name: str, trigger: str) -> None:
-    """Try an area without calling anything outside, and show what each step would do."""
-    body = {"trigger": read_json(trigger, "--trigger"), "dry": True}
-    print_run(call, await run_and_wait(api, name, body, TEST_WAIT_S))
+async def test(call: Call, api: Api, name: str, trigger: str | None) -> None:
+    """Try an area, without calling anything outside.
+
+    Shows what each step would do. Without --trigger it is tried with the example event of what it listens to first.
+    """
+    given = await _example(call, api, name) if trigger is None else read_json(trigger, "--trigger")
+    print_run(call, await run_and_wait(api, name, {"trigger": given, "dry": True}, TEST_WAIT_S))
+
+
+async def _example(call: Call, api: Api, name: str) -> Any:
+    """Return an event as the area's first action might yield it."""
+    first = (await api.get("areas", name))["when"][0]
+    action = next(key for key in first if "." in key)
+    with contextlib.suppress(NotFoundError):  # its connector is gone
+        service = await api.get("services", action.partition(".")[0])
+        samples = [entry["sample"] for entry in service["actions"] if entry["id"] == action and entry["sample"]]
+        if samples:
+            call.say(f"with the example event of {action}; --trigger gives another")
+            return samples[0]
+    return {}
 
 
 @area.command()

@@ -62,6 +62,10 @@ def restore(
         settings, file.absolute(), passphrase=phrase, check_only=check_only, overwrite=overwrite
     )
     _print(call, summary, "can be restored" if check_only else f"restored into {settings.data_dir}, and paused")
+    if summary["lacks"] == "passphrase":
+        call.say("its key lies in it under a passphrase; without --passphrase the secrets in it cannot be read")
+    elif summary["lacks"] == "key":
+        call.say(f"its secrets need the key that it was made with: put that before the first start at {copies.key_path(settings)}")
 
 
 def _passphrase(settings: Settings, *, ask: bool, stdin: bool, twice: bool = False) -> str:

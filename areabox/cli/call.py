@@ -34,10 +34,12 @@ _SHARED_OPTIONS = (
     click.option("--config", metavar="FILE", help="Configuration file instead of areabox.toml."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 )
-_REMOTE_OPTIONS = (
+_WHERE_OPTIONS = (
     click.option("--url", metavar="URL", help="Speak to the areabox at this address."),
     click.option("--token", metavar="TOKEN", help="API token for it; better in AREABOX_TOKEN."),
-    click.option("--as", "acting_as", metavar="EMAIL", help="Act as this account (on the machine itself only)."),
+)
+_ACTING_OPTION = click.option(
+    "--as", "acting_as", metavar="EMAIL", help="Act as this account (on the machine itself only)."
 )
 
 
@@ -109,9 +111,14 @@ class Call:
             raise StoppedError(1, "nothing was changed")
 
 
-def shared(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that every command takes."""
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(_SHARED_OPTIONS), command)
+def anywhere(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that stand before the command: those of every command, and where it works."""
+    return _with_options(command, _SHARED_OPTIONS, _WHERE_OPTIONS)
+
+
+def _with_options(command: Callable[..., Any], *groups: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    options = [option for group in groups for option in group]
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
 def here(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,28 +127,38 @@ def here(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def invoke(**options: Any) -> Any:
         taken = {name: options.pop(name) for name in SHARED}
+        context = click.get_current_context()
+        if context.find_root().params.get("url"):
+            raise click.UsageError(f"{context.command_path} works on this machine only, so it takes no --url")
         return command(Call(_with_root(taken)), **options)
 
-    return shared(invoke)
+    return _with_options(invoke, _SHARED_OPTIONS)
 
 
 def remote(command: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
-    """Make an async command that speaks to the API; it gets a `Call` and the open `Api`."""
+    """Make an async command that speaks to the API; it gets a `Call` and the open `Api`.
+
+    A command that has a `--as` of its own cannot act as another account.
+    """
 
     @functools.wraps(command)
     def invoke(**options: Any) -> None:
         import asyncio
 
-        taken = {name: options.pop(name) for name in (*SHARED, *REMOTE)}
+        taken = {name: options.pop(name, None) for name in (*SHARED, *REMOTE)}
         asyncio.run(_with_api(Call(_with_root(taken)), command, options))
 
-    return shared(functools.reduce(lambda wrapped, option: option(wrapped), reversed(_REMOTE_OPTIONS), invoke))
+    own = {name for option in getattr(invoke, "__click_params__", []) for name in option.opts}
+    return _with_options(invoke, _SHARED_OPTIONS, _WHERE_OPTIONS, () if "--as" in own else (_ACTING_OPTION,))
 
 
 async def _with_api(call: Call, command: Callable[..., Awaitable[None]], options: Mapping[str, Any]) -> None:
     from areabox.cli.client import open_api
 
-    async with open_api(call.settings, acting_as=call.options.get("acting_as")) as api:
+    acting_as = call.options.get("acting_as")
+    if acting_as and call.settings.url:
+        raise click.UsageError(f"--as is for the machine itself; at {call.settings.url} the token says who you are")
+    async with open_api(call.settings, acting_as=acting_as) as api:
         await command(call, api, **options)
 
 

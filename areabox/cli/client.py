@@ -76,7 +76,12 @@ class Api:
         content = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"} if content else {}
         answer = await self._request(method, path, params, content, headers, TIMEOUT_S + timeout_s)
-        return answer.json() if answer.content else None
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError:
+            raise _stranger(answer) from None
 
     async def text(self, *path: str, accept: str) -> str:
         """Read a representation that is not JSON."""
@@ -123,11 +128,10 @@ def refusal(answer: httpx2.Response) -> AreaboxError:
     try:
         problem = answer.json()
     except ValueError:
-        problem = {}
-    if not isinstance(problem, dict):
-        problem = {}
-    fallback = f"the answer was {answer.status_code} {answer.reason_phrase}"
-    message = str(problem.get("detail") or problem.get("title") or fallback)
+        problem = None
+    if not isinstance(problem, dict) or "title" not in problem:
+        return _stranger(answer)
+    message = str(problem.get("detail") or problem["title"])
     if answer.status_code in _BY_STATUS:
         return _BY_STATUS[answer.status_code](message)
     if answer.status_code in {400, 413, 415, 422}:
@@ -138,7 +142,8 @@ def refusal(answer: httpx2.Response) -> AreaboxError:
 def _problem(entry: dict[str, Any]) -> Problem:
     fields = ("line", "column")
     places = {name: entry[name] for name in fields if isinstance(entry.get(name), int)}
-    return Problem(pointer=str(entry.get("pointer", "")), detail=str(entry.get("detail", "")), **places)
+    pointer, detail, document = (str(entry.get(name, "")) for name in ("pointer", "detail", "document"))
+    return Problem(pointer, detail, **places, document=document)
 
 
 def _join(path: tuple[str, ...]) -> str:
@@ -146,8 +151,15 @@ def _join(path: tuple[str, ...]) -> str:
     return "/".join([path[0], *(quote(segment, safe="") for segment in path[1:])])
 
 
+def _stranger(answer: httpx2.Response) -> UnreachableError:
+    """Return that something else than an areabox answers there: another server, or a proxy on its behalf."""
+    address = str(answer.request.url).partition("/api/v1/")[0]
+    return UnreachableError(f"no areabox answers at {address}: it says {answer.status_code} {answer.reason_phrase}")
+
+
 def _unreachable(http: httpx2.AsyncClient, error: Exception) -> UnreachableError:
-    return UnreachableError(f"{str(http.base_url).rstrip('/')} does not answer: {error or type(error).__name__}")
+    address = str(http.base_url).removesuffix("/").removesuffix("/api/v1")
+    return UnreachableError(f"{address} does not answer: {error or type(error).__name__}")
 
 
 @contextlib.asynccontextmanager
@@ -160,7 +172,7 @@ async def open_api(settings: Settings, *, acting_as: str | None = None) -> Async
     if settings.url:
         if settings.token:
             headers["Authorization"] = f"Bearer {settings.token}"
-        async with _client(settings.url, headers, httpx2.AsyncHTTPTransport()) as http:
+        async with _client(settings.url, headers, httpx2.AsyncHTTPTransport()) as http, _asked_for_token(settings):
             yield Api(http)
     elif await _daemon_runs(settings):
         socket = httpx2.AsyncHTTPTransport(uds=str(unix_path(settings.data_dir)))
@@ -174,6 +186,18 @@ async def open_api(settings: Settings, *, acting_as: str | None = None) -> Async
             _client("http://localhost", headers, httpx2.ASGITransport(app=local(app.asgi))) as http,
         ):
             yield Api(http, lambda: app.worker.run(slots=settings.slots))
+
+
+@contextlib.asynccontextmanager
+async def _asked_for_token(settings: Settings) -> AsyncIterator[None]:
+    """Say what to do where another machine refuses because it was given no token."""
+    try:
+        yield
+    except NotAllowedError:
+        if settings.token:
+            raise
+        advice = "give one by --token or AREABOX_TOKEN; `areabox token add` makes one there"
+        raise NotAllowedError(f"{settings.url} wants a token: {advice}") from None
 
 
 def _client(url: str, headers: dict[str, str], transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:

@@ -90,7 +90,10 @@ async def test(call: Call, api: Api, name: str) -> None:
 @yes_option
 @remote
 async def rm(call: Call, api: Api, names: tuple[str, ...], *, yes: bool) -> None:
-    """Remove connections; areas that use them are held until there is another."""
+    """Remove connections.
+
+    Runs that need one are held until there is another.
+    """
     call.confirm(f"Remove {', '.join(names)}?", yes=yes)
     for name in names:
         await api.send("DELETE", "connections", name)

@@ -21,7 +21,7 @@ def db() -> None:
 @db.command()
 @here
 def status(call: Call) -> None:
-    """Show the size of the database, its schema, and how many rows each table has."""
+    """Show the database's size, schema and rows."""
     from areabox.deployment import check
 
     path = call.settings.database_path
@@ -40,7 +40,10 @@ def status(call: Call) -> None:
 @db.command()
 @here
 def migrate(call: Call) -> None:
-    """Bring the database to the schema of this version; a copy is put aside before. No daemon may run on it."""
+    """Bring the database to the schema of this version.
+
+    A copy is put aside before. No daemon may run on it.
+    """
     from areabox.deployment import check
 
     before = check.pending(call.settings.database_path)
@@ -51,9 +54,10 @@ def migrate(call: Call) -> None:
 @db.command()
 @here
 def prune(call: Call) -> None:
-    """Delete what retention_age, retention_runs and retention_size allow, now. No daemon may run on it.
+    """Delete what is too old or too much, now.
 
-    A running daemon does the same every hour.
+    That is what retention_age, retention_runs, retention_size and audit_age say. No daemon may run on the database: it
+    does the same by itself every hour.
     """
     asyncio.run(_opened(call, prune=True))
     call.done({"pruned": True}, "done")

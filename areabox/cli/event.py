@@ -15,7 +15,7 @@ def event() -> None:
 
 
 @event.command("list")
-@click.option("--action", help="Only of this action, such as rss.new_entry.")
+@click.option("--action", metavar="ACTION", help="Only of this action, such as rss.new_entry.")
 @paging
 @remote
 async def list_(call: Call, api: Api, action: str | None, limit: int | None, after: str | None) -> None:
@@ -38,7 +38,7 @@ async def show(call: Call, api: Api, id_: str) -> None:
 
 
 @event.command()
-@click.argument("action")
+@click.argument("action", metavar="ACTION")
 @click.argument("payload", default="{}", metavar="[JSON]")
 @remote
 async def send(call: Call, api: Api, action: str, payload: str) -> None:
@@ -52,7 +52,7 @@ async def send(call: Call, api: Api, action: str, payload: str) -> None:
 
 @event.command()
 @click.argument("id_", metavar="ID")
-@click.option("--area", help="Only for this area; default every area that listens.")
+@click.option("--area", metavar="AREA", help="Only for this area; default every area that listens.")
 @remote
 async def replay(call: Call, api: Api, id_: str, area: str | None) -> None:
     """Give an event to areas again."""

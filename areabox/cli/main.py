@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from areabox.cli.call import StoppedError, shared
+from areabox.cli.call import StoppedError, anywhere
+from areabox.cli.output import plain_logs
 from areabox.errors import AreaboxError, ConfigurationError, InputError, NotAllowedError, NotFoundError
 
 EXIT_FAILED, EXIT_INPUT, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 65, 69, 130
@@ -69,7 +70,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@shared
+@anywhere
 def areabox(**_: Any) -> None:
     """When something happens at one service, do things at others.
 
@@ -79,6 +80,11 @@ def areabox(**_: Any) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command line and return its exit code."""
+    with plain_logs():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         answer = areabox.main(args=arguments, prog_name="areabox", standalone_mode=False)
     except StoppedError as error:
@@ -101,11 +107,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _explain(error: AreaboxError) -> int:
-    """Print an error with all its problems, and return its exit code."""
-    _say(f"areabox: {error}")
+    """Print an error with all its problems that it does not tell itself, and return its exit code."""
     problems = error.problems if isinstance(error, InputError) else []
+    if len(problems) == 1 and problems[0].detail == str(error):
+        _say(f"areabox: {problems[0]}")
+        return exit_code(error)
+    _say(f"areabox: {error}")
     for problem in problems:
-        if str(problem) not in str(error):
+        if problem.detail not in str(error):
             _say(f"  {problem}")
     return exit_code(error)
 

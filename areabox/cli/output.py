@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -39,7 +41,8 @@ def print_json(value: Any) -> None:
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
     """Print rows under their titles."""
-    cells = [[_cell(column.value(row)) for column in columns] for row in rows]
+    limit = CELL_MAX if sys.stdout.isatty() else None  # a program reads all of it
+    cells = [[_cell(column.value(row), limit) for column in columns] for row in rows]
     widths = [max(map(len, [title, *texts])) for title, *texts in zip([c.title for c in columns], *cells, strict=True)]
     click.echo(click.style(_line([c.title for c in columns], widths), bold=True))
     for line in cells:
@@ -61,11 +64,32 @@ def local_time(value: str | None) -> str:
     return dt.datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+@contextlib.contextmanager
+def plain_logs() -> Iterator[None]:
+    """Print the warnings that are logged meanwhile as messages to the person, one line each."""
+    root, handler = logging.getLogger(), logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_Plain("areabox: %(message)s"))
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+class _Plain(logging.Formatter):
+    """The message alone, without where in the program it came from."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802, ARG002 -- logging's name
+        """Leave the traceback out."""
+        return ""
+
+
 def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
 
 
-def _cell(value: Any, limit: int | None = CELL_MAX) -> str:
+def _cell(value: Any, limit: int | None) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

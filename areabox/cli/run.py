@@ -10,6 +10,7 @@ from areabox.cli import output
 from areabox.cli.call import Call, StoppedError, paging, query, remote
 from areabox.cli.client import Api
 
+STATES = ("queued", "running", "waiting", "held", "done", "skipped", "collected", "failed", "uncertain", "cancelled")
 COLUMNS = (
     output.column("run", "id"),
     output.column("area"),
@@ -26,8 +27,8 @@ def run() -> None:
 
 
 @run.command("list")
-@click.option("--area", help="Only of this area.")
-@click.option("--state", help="Only in this state, such as failed or waiting.")
+@click.option("--area", metavar="AREA", help="Only of this area.")
+@click.option("--state", type=click.Choice(STATES), metavar="STATE", help=f"Only in this state: {', '.join(STATES)}.")
 @paging
 @remote
 async def list_(
@@ -97,7 +98,7 @@ async def answer(call: Call, api: Api, id_: str, step: str, choice: str) -> None
 
 
 @run.command()
-@click.option("--area", help="Only of this area.")
+@click.option("--area", metavar="AREA", help="Only of this area.")
 @remote
 async def tail(call: Call, api: Api, area: str | None) -> None:
     """Follow runs as they change, until interrupted."""

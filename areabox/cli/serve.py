@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--host", help="Address to listen on.")
-@click.option("--port", help="Port to listen on; 0 takes any free one.")
-@click.option("--log-level", help="debug, info, warning or error.")
-@click.option("--log-format", help="logfmt or json.")
+@click.option("--host", metavar="HOST", help="Address to listen on.")
+@click.option("--port", metavar="PORT", help="Port to listen on; 0 takes any free one.")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+@click.option("--log-format", metavar="FORMAT", help="logfmt or json.")
 @here
 def serve(call: Call, **flags: str | None) -> None:
     """Run the daemon.

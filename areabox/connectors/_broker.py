@@ -126,6 +126,7 @@ class Broker:
 
     def __init__(self, sock: Any, auth: Any, client_id: str, version: int) -> None:
         from paho.mqtt import client as paho
+        from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
         class Client(paho.Client):
             def _create_socket(self) -> Any:
@@ -134,8 +135,8 @@ class Broker:
         five = version == 5
         self._loop, self._auth, self._paho = asyncio.get_running_loop(), auth, paho
         self._client = Client(
-            paho.CallbackAPIVersion.VERSION2, client_id, None if five else False,
-            protocol=paho.MQTTProtocolVersion(version), reconnect_on_failure=False, manual_ack=True,
+            CallbackAPIVersion.VERSION2, client_id, None if five else False,
+            protocol=MQTTProtocolVersion(version), reconnect_on_failure=False, manual_ack=True,
         )  # fmt: skip
         self._five, self._identified = five, five
         self._sock, self._tick = sock, self._loop.call_later(TICK_S, self._misc)
@@ -149,7 +150,8 @@ class Broker:
 
     async def open(self) -> None:
         """Greet the broker; raises `AuthExpired`, `Transient` or `_OldBrokerError`."""
-        client, loop = self._client, self._loop
+        client: Any = self._client
+        loop = self._loop
         client.on_socket_open = lambda _c, _u, sock: loop.add_reader(sock.fileno(), self._read)
         client.on_socket_close = lambda _c, _u, sock: loop.remove_reader(sock.fileno())
         client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock.fileno(), self._write)
@@ -181,8 +183,11 @@ class Broker:
         """Close the socket."""
         self._end(Transient("the connection was closed"))
         self._client.disconnect()
-        self._client.loop_misc()
-        self._sock.close()
+        self._client.on_socket_close = self._client.on_socket_unregister_write = None
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+            self._sock.close()
 
     @asynccontextmanager
     async def reading(self, filter: str, *, retained: bool = False) -> AsyncIterator[Reader]:
@@ -303,7 +308,7 @@ class Broker:
         from paho.mqtt.packettypes import PacketTypes
         from paho.mqtt.properties import Properties
 
-        made = Properties(getattr(PacketTypes, packet))
+        made: Any = Properties(getattr(PacketTypes, packet))  # type: ignore[no-untyped-call]
         for name, value in values.items():
             setattr(made, name, value)
         return made

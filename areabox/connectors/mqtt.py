@@ -116,16 +116,18 @@ async def test(ctx: Context) -> str:
 async def message(
     ctx: Context,
     topic: Filter,
+    *,
     retained: Annotated[
         bool, Field("Retained, too", "Also what the broker kept from before, whenever areabox connects.")
     ] = False,
-) -> AsyncIterator[Message]:
+) -> AsyncIterator[Message | None]:
     """Fires for each message on a topic.
 
     The broker is told that a message arrived when it is on disk, and keeps what comes while areabox is away, for a
     week; both hold for what is sent with QoS 1 or 2. A message may come twice, as MQTT says of QoS 1.
     """
     async with ctx.session.reading(topic, retained=retained) as reader:
+        yield None
         while True:
             found = await reader.next()
             yield _event(found)
@@ -143,7 +145,7 @@ async def silent(
     ctx: Context,
     topic: Filter,
     after: Annotated[str, Field("For", format="duration", check=_silence, placeholder="1h")] = "1h",
-) -> AsyncIterator[Silent]:
+) -> AsyncIterator[Silent | None]:
     """Fires once when no message has come for some time, and again after the next silence.
 
     With + or # each topic is watched by itself, from its first message on. Time counts from when areabox connects.
@@ -153,6 +155,7 @@ async def silent(
     if not {"+", "#"} & set(topic.split("/")):
         due[topic] = (loop.time() + pause_s, "")
     async with ctx.session.reading(topic) as reader:
+        yield None
         while True:
             name = next(iter(due), "")
             found = await reader.next(due[name][0] - loop.time() if due else None)

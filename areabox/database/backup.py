@@ -195,6 +195,9 @@ def _inspect(path: Path, called: str) -> Summary:
             connection.execute("pragma trusted_schema = off")
             connection.execute("pragma cell_size_check = on")
             schema = _schema(connection, path, called)
+            size, pages = (connection.execute(f"pragma {name}").fetchone()[0] for name in ("page_size", "page_count"))
+            if path.stat().st_size != size * pages:  # an empty last page may be cut without any check noticing
+                raise InputError(f"{called} is damaged: it is not whole")
             problems = [row[0] for row in connection.execute("pragma integrity_check(5)")]
             if problems != ["ok"]:
                 raise InputError(f"{called} is damaged: {'; '.join(problems)}")

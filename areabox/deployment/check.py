@@ -54,7 +54,11 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     for look in (_key, _database, _disk, _open_files, _clock, _zone):
         for finding in look(settings):
             yield finding
-    yield await daemon(settings)
+    running = await daemon(settings)
+    yield running
+    if running.state == OK:
+        async for finding in _inside(unix_path(settings.data_dir)):
+            yield finding
     yield await _public_address(settings)
 
 
@@ -74,6 +78,45 @@ async def daemon(settings: Settings) -> Finding:
     if alive.is_success and ready.is_success:
         return Finding("daemon", OK, f"alive and ready at {path}")
     return Finding("daemon", FAILED, f"it is not ready: {ready.text[:200]}", "look at its log")
+
+
+async def _inside(path: Path) -> AsyncIterator[Finding]:
+    """Yield what a running daemon says of itself."""
+    transport = httpx2.AsyncHTTPTransport(uds=str(path))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost/api/v1", timeout=TIMEOUT_S) as http:
+        try:
+            answers = [await http.get(name) for name in ("system", "areas?limit=1000", "connections?limit=1000")]
+        except httpx2.HTTPError as error:
+            yield Finding("daemon", FAILED, f"it does not answer: {error or type(error).__name__}", "look at its log")
+            return
+    for look, answer in zip((_system, _sources, _connections), answers, strict=True):
+        if answer.is_success:
+            for finding in look(answer.json()):
+                yield finding
+        elif answer.is_server_error:
+            yield Finding("daemon", FAILED, str(answer.json().get("detail") or answer.reason_phrase), "look at its log")
+
+
+def _system(found: dict[str, Any]) -> Iterator[Finding]:
+    if found.get("facts", {}).get("paused"):
+        yield Finding("paused", WARNING, "nothing runs by itself, as after a restore", "areabox resume")
+    for broken in found.get("connector_errors", []):
+        yield Finding("connector", WARNING, f"{broken['source']}: {broken['message']}", "areabox service check")
+
+
+def _sources(found: dict[str, Any]) -> Iterator[Finding]:
+    for area in found["items"]:
+        for source in area["subscriptions"]:
+            if source.get("error"):
+                detail = f"{source['action']}: {source['error']}"
+                yield Finding(f"area {area['area']}", WARNING, detail, f"areabox area show {area['area']}")
+
+
+def _connections(found: dict[str, Any]) -> Iterator[Finding]:
+    for one in found["items"]:
+        if one.get("state") == "dead":
+            advice = f"areabox connection test {one['name']}"
+            yield Finding(f"connection {one['name']}", WARNING, one.get("error") or "it does not work", advice)
 
 
 def _configuration(settings: Settings) -> Finding:

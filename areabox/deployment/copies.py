@@ -46,15 +46,19 @@ def restore(settings: Settings, source: Path, *, passphrase: str, check_only: bo
     """Bring a copy back into the data directory, paused; return what was in it.
 
     Raises `InputError` for a file that is no sound copy or a passphrase that does not fit, `ConflictError` where there
-    is a database already, and `ConfigurationError` if the data directory is in use.
+    is a database already, and `ConfigurationError` if the data directory is in use. `lacks` says what its secrets still
+    need: the `passphrase` of the key in it, or the `key` file that it was made with.
     """
     if not source.exists():
         raise NotFoundError(f"there is no file {source}")
-    vault = _unwrap(source, passphrase)
+    vault = _unwrap(source, passphrase) if passphrase else None
     summary = copier.restore(source, settings.database_path, check_only=check_only, overwrite=overwrite)
     if vault is not None and not check_only:
         _put_key(vault, key_path(settings))
-    return {**msgspec.to_builtins(summary), "key": vault is not None}
+    lacks = ""
+    if vault is None and not key_path(settings).exists():
+        lacks = "passphrase" if _wrapped(source) else "key"
+    return {**msgspec.to_builtins(summary), "key": vault is not None, "lacks": lacks}
 
 
 def _write_key(copy: Path, wrapped: str) -> None:
@@ -66,18 +70,22 @@ def _write_key(copy: Path, wrapped: str) -> None:
         raise ConfigurationError(f"the key could not be put into {copy}, so it was removed: {error}") from error
 
 
-def _unwrap(copy: Path, passphrase: str) -> Vault | None:
-    """Return the keys that a copy holds; None without a passphrase or without keys in it."""
-    if not passphrase:
-        return None
+def _unwrap(copy: Path, passphrase: str) -> Vault:
+    """Return the keys that a copy holds; raises InputError where there are none, or the passphrase is another."""
+    wrapped = _wrapped(copy)
+    if not wrapped:
+        raise InputError(f"{copy} was made without a passphrase: it holds no key")
+    return Vault.unwrap(SystemClock(), passphrase, wrapped)
+
+
+def _wrapped(copy: Path) -> str:
+    """Return the keys that a copy holds under a passphrase; nothing if it has none."""
     try:
         with contextlib.closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro", uri=True)) as connection:
             row = connection.execute("select value from meta where key = ?", (WRAPPED,)).fetchone()
     except sqlite3.Error as error:
         raise InputError(f"{copy} is no backup of areabox: {error}") from error
-    if row is None:
-        raise InputError(f"{copy} was made without a passphrase: it holds no key")
-    return Vault.unwrap(SystemClock(), passphrase, row[0])
+    return str(row[0]) if row else ""
 
 
 def _put_key(vault: Vault, path: Path) -> None:

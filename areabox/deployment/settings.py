@@ -61,6 +61,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     egress_allow: Annotated[
         tuple[values.Network, ...], Setting("networks that requests may reach besides public ones", values.networks)
     ] = ()
+    files_allow: Annotated[
+        tuple[Path, ...], Setting("folders whose files areas may read, write and watch", values.paths)
+    ] = ()
     rate_limits: Annotated[bool, Setting("off switches every request limit off", values.switch)] = True
     timezone: Annotated[
         str, Setting("zone of local times, such as Europe/Paris; the machine's if not given", values.zone)
@@ -149,9 +152,14 @@ def service_manager(environ: Mapping[str, str] | None = None) -> ServiceManager:
 
 
 def shown(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield name, value as text (secrets starred) and origin of every setting."""
+    """Yield name, effective value as text (secrets starred) and origin of every setting."""
+    derived = {
+        "database": settings.database_path,
+        "key_file": settings.key_file or settings.data_dir / "areabox.key",
+        "timezone": settings.zone_name,
+    }
     for name, (field, setting) in known().items():
-        value = getattr(settings, field)
+        value = getattr(settings, field) or derived.get(name, getattr(settings, field))
         yield name, _star(value) if setting.secret else _as_text(name, field, value), settings.origins[name]
 
 

@@ -131,6 +131,11 @@ def names(given: Any) -> tuple[str, ...]:
     return tuple(name for part in parts if (name := str(part).strip()))
 
 
+def paths(given: Any) -> tuple[Path, ...]:
+    """Read a list of paths."""
+    return tuple(path(name) for name in names(given))
+
+
 def networks(given: Any) -> tuple[Network, ...]:
     """Read a list of networks in CIDR form."""
     try:

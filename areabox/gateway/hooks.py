@@ -16,6 +16,7 @@ from areabox.gateway.problems import MEDIA_TYPE, Refusal, RefusedError, refusal
 
 BURST, PER_S = 1_000.0, 10.0  # of one address; whoever needs more switches the limits off
 BUCKETS_MAX: Final = 10_000
+_KEYS: Final = frozenset((b"cookie", b"authorization"))
 _PREFIX: Final = len("/hooks/")
 _SAFE: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
@@ -36,9 +37,8 @@ class HookEntrance:
                 self._buckets.take(key)
             length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
             body = await bodies.read(receive, None if length is None else length.decode("latin-1"))
-            receipt = await self._hooks.receive(
-                key, scope["method"], rest, scope["query_string"], scope["headers"], body
-            )
+            headers = [pair for pair in scope["headers"] if pair[0] not in _KEYS or not _opens_areabox(*pair)]
+            receipt = await self._hooks.receive(key, scope["method"], rest, scope["query_string"], headers, body)
         except GoneError:
             return
         except Exception as error:  # noqa: BLE001 -- told to the sender, and logged if it was not foreseen
@@ -47,6 +47,16 @@ class HookEntrance:
             return
         content = receipt.body if receipt.body is not None else b'{"event":%s}' % msgspec.json.encode(receipt.event)
         await _send(send, receipt.status, receipt.media_type, content)
+
+
+def _opens_areabox(name: bytes, value: bytes) -> bool:
+    """Tell whether a header is a key to areabox itself, which must not become part of a stored event.
+
+    A person who is logged in and opens a hook in the browser sends the session along.
+    """
+    if name == b"cookie":
+        return b"areabox=" in value
+    return value.lower().startswith(b"bearer abx_")
 
 
 def _told(error: Exception, clock: Clock) -> Refusal:

@@ -40,6 +40,7 @@ _PROBLEM: dict[str, Any] = {
                     "detail": {"type": "string"},
                     "line": {"type": "integer"},
                     "column": {"type": "integer"},
+                    "document": {"type": "string"},
                 },
             },
         },

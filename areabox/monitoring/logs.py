@@ -15,7 +15,10 @@ from typing import Any, TextIO
 
 LINE_MAX = 4_000
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-_QUIET = {"uvicorn.access": logging.ERROR, "uvicorn.error": logging.WARNING, "httpx": logging.WARNING}
+_QUIET = {  # they log addresses and values whole: a query, or the secret end of a webhook's address
+    "aiosqlite": logging.INFO, "httpx2": logging.WARNING, "uvicorn.access": logging.ERROR,
+    "uvicorn.error": logging.WARNING,
+}  # fmt: skip
 
 Scrub = Callable[[str], str]
 
@@ -26,9 +29,11 @@ class _Formatter(logging.Formatter):
         self._scrub = scrub
 
     def format(self, record: logging.LogRecord) -> str:
-        line = self.line(self.fields(record))
-        if self._scrub is not None:
-            line = self._scrub(line)
+        fields = self.fields(record)
+        if self._scrub is not None:  # before the quoting, which could hide what is looked for
+            scrub = self._scrub
+            fields = {name: value if type(value) is int else scrub(str(value)) for name, value in fields.items()}
+        line = self.line(fields)
         return line if len(line) <= LINE_MAX else line[: LINE_MAX - 1] + "…"
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def of_row(row: Row) -> Job:
 
 
 def insert(unit: Unit, job: Job) -> None:
-    """Add a job; one that is ready is offered to the workers after the commit."""
+    """Add a job; one that is ready is offered to the workers after the commit, and they hear of one that waits."""
     input = None if job.input is None else _encode(job.input).decode()
     unit.do(
         _INSERT, job.id, job.run, job.owner, job.area, job.node, job.path, job.kind, job.state, job.since, job.lane,
@@ -86,6 +86,8 @@ def insert(unit: Unit, job: Job) -> None:
     )  # fmt: skip
     if job.state == "ready":
         unit.push(job.pointer)
+    elif job.due is not None:
+        unit.publish("due", at=job.due)
 
 
 async def begin(backend: Backend, clock: Clock, job_id: str) -> Job | None:
@@ -105,6 +107,8 @@ def park(
     """Let the job wait until `due` or until `wait_key` is woken, unless another was faster."""
     text = None if input is None else _encode(input).decode()
     unit.do(_PARK, due, wait_key, text, now, attempt, job.lane, job.id, job.fence, expect=1)
+    if due is not None:
+        unit.publish("due", at=due)
     return msgspec.structs.replace(
         job, state="waiting", due=due, wait_key=wait_key, input=input, since=now, begun=None, attempt=attempt, crashes=0
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import math
+from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 from areabox.clock import Clock
-from areabox.database import Backend
+from areabox.database import Backend, Message
 from areabox.errors import StorageFullError
 from areabox.monitoring.loops import Bell
 from areabox.reactions import outcome as ends
@@ -62,6 +63,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._cut_off: set[str] = set()
         self._stopping = asyncio.Event()
+        self._sleeps_until = math.inf
         self.bell = Bell()
 
     # --- one job --------------------------------------------------------------------------------------------------
@@ -79,8 +81,6 @@ class Worker:
             if job is not None:
                 outcome = await self._perform(job)
                 await self._advance(job, outcome)
-                if isinstance(outcome, ends.Retry | ends.Parked) or job.kind != "do":
-                    self.bell.ring()
         except asyncio.CancelledError:
             if job_id in self._cut_off:  # its run was cancelled: there is nothing left to write
                 self._cut_off.discard(job_id)
@@ -134,14 +134,21 @@ class Worker:
 
     async def tick(self) -> float:
         """Wake the jobs that are due, and return how long to sleep."""
-        now = self._clock.now_ms()
-        jobs = await queue.due(self._backend, now)
+        self._sleeps_until = math.inf  # whatever is stored from here on may be sooner than what is read now
+        jobs = await queue.due(self._backend, self._clock.now_ms())
         for start in range(0, len(jobs), WAKE_AT_ONCE):
             await asyncio.gather(*(self._engine.wake(job) for job in jobs[start : start + WAKE_AT_ONCE]))
         if len(jobs) == queue.BATCH:
             return 0.0
-        due = await queue.next_due(self._backend)
-        return SLEEP_MAX_S if due is None else min(max((due - self._clock.now_ms()) / 1000, 0.0), SLEEP_MAX_S)
+        due, now = await queue.next_due(self._backend), self._clock.now_ms()
+        self._sleeps_until = now + SLEEP_MAX_S * 1000 if due is None else min(due, now + SLEEP_MAX_S * 1000)
+        return max(self._sleeps_until - now, 0.0) / 1000
+
+    async def _hear(self, messages: AsyncIterator[Message]) -> None:
+        """Wake up for a job that is due before the one that is slept for."""
+        async for message in messages:
+            if message.body["at"] < self._sleeps_until:
+                self.bell.ring()
 
     async def resync(self) -> None:
         """Offer what is ready on disk to the hot queue, which drops what it has already."""
@@ -160,11 +167,16 @@ class Worker:
     async def run(self, *, slots: int) -> None:
         """Work until cancelled."""
         self._stopping.clear()
-        careful = asyncio.create_task(self._try_suspects(), name="suspects")
+        beside = [
+            asyncio.create_task(self._hear(self._backend.subscribe("due")), name="due"),
+            asyncio.create_task(self._try_suspects(), name="suspects"),
+        ]
+        self.bell.ring()
         try:
             await self._backend.consume(self.handle, slots=slots)
         finally:
-            careful.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _try_suspects(self) -> None:
         """Try again what the process did not survive: a few at once, and what it did not survive twice alone.

@@ -28,7 +28,7 @@ from areabox.errors import (
 )
 from areabox.sdk.auth import Auth, Basic, Fields, Key, NoAuth
 from areabox.sdk.connector import Action, Connector, Hook, Limits, Reaction
-from areabox.sdk.context import Answer, Context, Host, Http
+from areabox.sdk.context import Answer, Context, Folders, Host, Http
 from areabox.sdk.durations import duration_ms
 from areabox.sdk.events import Delivery, Event
 from areabox.sdk.fields import Field, Option, Secret, Text, Url
@@ -48,6 +48,7 @@ __all__ = [
     "Event",
     "Field",
     "Fields",
+    "Folders",
     "Hook",
     "Host",
     "Http",

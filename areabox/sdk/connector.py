@@ -87,12 +87,17 @@ class Action(Declared[P, R]):
     hook: Hook | None = None
     hook_events: tuple[str, ...] = ()
     parse: Callable[..., Iterable[Any]] | None = None
+    delivered: Any = None
 
-    def webhook(self, hook: Hook, *events: str) -> Callable[[F], F]:
-        """Register how a delivery at `hook` becomes events, where the service can push what is polled otherwise."""
+    def webhook(self, hook: Hook, *events: str, sample: Any = None) -> Callable[[F], F]:
+        """Register how a delivery at `hook` becomes events, where the service can push what is polled otherwise.
+
+        The events have the ids that the poll gives them, so that nothing fires twice. `sample` is the JSON of a delivery
+        with news in it, which the contract kit delivers.
+        """
 
         def register(parse: F) -> F:
-            self.hook, self.hook_events, self.parse = hook, events, parse
+            self.hook, self.hook_events, self.parse, self.delivered = hook, events, parse, sample
             return parse
 
         return register

@@ -6,8 +6,9 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 
@@ -132,8 +133,25 @@ class Http(Protocol):
         ...
 
 
+class Folders(Protocol):
+    """The folders that the operator allowed areas to touch."""
+
+    def find(self, path: str) -> Path:
+        """Return where a path really leads; raises `Permanent` unless that is inside an allowed folder."""
+        ...
+
+    def opened(self, path: str, *, make: bool = False) -> AbstractContextManager[tuple[int, str]]:
+        """Give the open folder (a descriptor) that holds a file, and the file's name in it; raises as `find`."""
+        ...
+
+
 class Host(Protocol):
     """What the house itself does for the services that are part of it; others are given None."""
+
+    @property
+    def folders(self) -> Folders:
+        """The files that areas may touch."""
+        ...
 
     async def store_get(self, key: str) -> Any:
         """Return what is stored under a key, None if nothing is."""
@@ -178,11 +196,15 @@ class Context(Protocol):
         """Say for how long what was read stays as it is: a hint for when to poll again."""
         ...
 
+    async def addresses(self, host: str) -> list[str]:
+        """Return the addresses of a host that may be reached; raises `Transient` or `Permanent` as `dial` does."""
+        ...
+
     async def dial(self, host: str, port: int) -> socket.socket:
         """Connect to a service that speaks no HTTP; raises `Transient`, or `Permanent` where nobody allowed it.
 
         The socket does not block and is the caller's to close. A host may be at home if it stands in a field of the
-        connection that is an address or has the format "host".
+        connection, or of the action, that is an address or has the format "host" or "target".
         """
         ...
 

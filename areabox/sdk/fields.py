@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-Format = Literal["url", "host", "email", "cron", "duration", "datetime", "timezone", "color", "path", "template"]
+Format = Literal[
+    "url", "host", "target", "email", "cron", "duration", "datetime", "timezone", "color", "path", "template"
+]  # fmt: skip
 
 
 class _Label(msgspec.Struct, frozen=True):

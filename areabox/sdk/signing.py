@@ -24,6 +24,7 @@ class Verifier(msgspec.Struct, frozen=True):
 
     check: Callable[[Delivery, str, float], bool]
     delivery_id: str | None = None
+    sign: Callable[[bytes, str, float], dict[str, str]] | None = None  # headers of a genuine one, for the contract kit
 
     def __call__(self, delivery: Delivery, secret: str, now_s: float) -> bool:
         """Tell whether the delivery is genuine; without a secret nothing is."""
@@ -36,25 +37,30 @@ def hmac_sha256(
     """Verify an HMAC-SHA-256 of the body: GitHub's `X-Hub-Signature-256` with the prefix `sha256=`, and many more."""
     name = header.lower()
 
-    def check(delivery: Delivery, secret: str, now_s: float) -> bool:
+    def sign(body: bytes, secret: str, now_s: float) -> dict[str, str]:
         del now_s
-        digest = hmac.digest(secret.encode(), delivery.body, "sha256")
-        made = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
-        given = delivery.headers.get(name, "")
-        return _same(given.lower() if encoding == "hex" else given, prefix + made)
+        digest = hmac.digest(secret.encode(), body, "sha256")
+        return {name: prefix + (digest.hex() if encoding == "hex" else base64.b64encode(digest).decode())}
 
-    return Verifier(check, delivery_id)
+    def check(delivery: Delivery, secret: str, now_s: float) -> bool:
+        given = delivery.headers.get(name, "")
+        return _same(given.lower() if encoding == "hex" else given, sign(delivery.body, secret, now_s)[name])
+
+    return Verifier(check, delivery_id, sign)
 
 
 def standard_webhook() -> Verifier:
     """Verify by Standard Webhooks (standardwebhooks.com): `id.timestamp.body`, several signatures, 5 minutes."""
-    return Verifier(_standard, "webhook-id")
+    return Verifier(_standard, "webhook-id", _standard_headers)
 
 
 def shared_token(header: str = "Authorization", prefix: str = "") -> Verifier:
     """Verify that a header holds the secret itself: GitLab's `X-Gitlab-Token`, a bearer token."""
     name = header.lower()
-    return Verifier(lambda delivery, secret, _: _same(delivery.headers.get(name, ""), prefix + secret))
+    return Verifier(
+        lambda delivery, secret, _: _same(delivery.headers.get(name, ""), prefix + secret),
+        sign=lambda body, secret, now_s: {name: prefix + secret},  # noqa: ARG005
+    )
 
 
 def echo_query(name: str) -> Handshake:
@@ -70,18 +76,32 @@ def echo_json(name: str) -> Handshake:
 def _standard(delivery: Delivery, secret: str, now_s: float) -> bool:
     headers = delivery.headers
     id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        key = secret.encode()
+    key = _standard_key(secret)
     if not key or not id or "." in id:  # a dot in it would let id, time and body be parted anew
         return False
     if not stamp.isascii() or not stamp.isdigit() or abs(now_s - int(stamp[:12])) > WINDOW_S:
         return False
-    signed = f"{id}.{stamp}.".encode() + delivery.body
-    made = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    made = _standard_signature(key, id, stamp, delivery.body)
     given = headers.get("webhook-signature", "").split(" ")
-    return any(_same(signature, f"v1,{made}") for signature in given[:10])
+    return any(_same(signature, made) for signature in given[:10])
+
+
+def _standard_headers(body: bytes, secret: str, now_s: float) -> dict[str, str]:
+    id, stamp = "msg_1", str(int(now_s))
+    signature = _standard_signature(_standard_key(secret), id, stamp, body)
+    return {"webhook-id": id, "webhook-timestamp": stamp, "webhook-signature": signature}
+
+
+def _standard_key(secret: str) -> bytes:
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return secret.encode()
+
+
+def _standard_signature(key: bytes, id: str, stamp: str, body: bytes) -> str:
+    signed = f"{id}.{stamp}.".encode() + body
+    return f"v1,{base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"
 
 
 def _same(given: str, made: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import msgspec
 
 from areabox.sdk import Connector
 from areabox.services.egress import Credentials
+from areabox.services.forms import FormField
 from areabox.services.secrets import Scrubber
 from areabox.services.ways import Way
 
@@ -47,14 +49,15 @@ def route_of(connector: Connector, way: Way | None = None, view: Any = None, *, 
     """Return the route of a service, without a connection or with one whose addresses a trusted person `typed`."""
     base = connector.base(view) if callable(connector.base) and view is not None else connector.base
     base = base.rstrip("/") if isinstance(base, str) else ""
-    values = {name: getattr(view, name) for name in way.form.fields} if way is not None and view is not None else {}
+    fields = way.form.fields if way is not None else {}
+    values = {name: getattr(view, name) for name in fields} if view is not None else {}
     headers = way.headers(view) if way is not None and view is not None else {}
     hosts = frozenset({*_authority(base), *(host.lower() for host in connector.hosts)})
     return Route(
         service=connector.name,
         base=base,
         credentials=Credentials(tuple(headers.items()), hosts) if headers else None,
-        literal=literal_hosts(values) | _typed_hosts(way, values) if typed else frozenset(),
+        literal=literal_hosts(values) | typed_hosts(fields, values) if typed else frozenset(),
     )
 
 
@@ -66,11 +69,14 @@ def _authority(base: str) -> tuple[str, ...]:
     return (f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}",)
 
 
-def _typed_hosts(way: Way | None, values: dict[str, Any]) -> frozenset[str]:
-    """Return the hosts that stand in fields of the format "host"."""
-    fields = way.form.fields if way is not None else {}
-    named = (str(values[name]).lower() for name, field in fields.items() if field.spec.format == "host")
-    return frozenset(name for name in named if name)
+def typed_hosts(fields: Mapping[str, FormField], values: Mapping[str, Any]) -> frozenset[str]:
+    """Return the hosts that stand in fields of the formats "host" and "target" (which may have a port)."""
+    found: set[str] = set()
+    for name, field in fields.items():
+        text = str(values.get(name) or "").lower()
+        if text and field.spec.format in ("host", "target") and "://" not in text:
+            found.add(text.rpartition(":")[0] if text.count(":") == 1 else text)
+    return frozenset(found)
 
 
 def literal_hosts(value: Any) -> frozenset[str]:

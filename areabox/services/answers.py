@@ -20,6 +20,7 @@ HINT = "_wait_s"  # where a cursor says for how long what was read stays as it i
 FRESH_S_MAX = 86_400
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})")
 _AGAIN = frozenset({408, 425})
+_BODILESS = frozenset({204, 205, 304})
 
 
 class Reply:
@@ -53,11 +54,13 @@ class Reply:
         return str(self._response.url)
 
     def json(self) -> Any:
-        """Return the parsed body, None if there is none.
+        """Return the parsed body, None if there need not be one: unchanged, or the answer to a change.
 
         Raises `Transient` for something else than JSON; `Uncertain` where the request may have changed something.
         """
         if not self.content:
+            if self._method in SAFE_METHODS and self.status not in _BODILESS:
+                raise Transient(f"the answer {self.status} is empty")
             return None
         try:
             return msgspec.json.decode(self.content)

@@ -9,19 +9,21 @@ from typing import Any, Protocol
 from areabox.clock import Clock
 from areabox.errors import AuthExpired, ConnectorError, InputError, Permanent, Transient, Uncertain
 from areabox.sdk import Connector, Host
-from areabox.services.accounts import Account, Route, literal_hosts, route_of
+from areabox.services.accounts import Account, Route, literal_hosts, route_of, typed_hosts
 from areabox.services.catalogue import Catalogue
 from areabox.services.connections import OnState, Tester
 from areabox.services.context import CallContext
 from areabox.services.http import Client, Egress
 from areabox.services.operations import Operation
 from areabox.services.pace import Pace
+from areabox.services.secrets import Scrubber
 from areabox.services.sessions import Sessions, Taps
 
 log = logging.getLogger(__name__)
 
 SAFE_EFFECTS = frozenset({"read", "idempotent", "keyed"})
 NOWHERE: frozenset[str] = frozenset()
+_NOTHING = Scrubber()
 
 
 class ConnectorBug(Permanent):
@@ -32,6 +34,7 @@ class Accounts(Protocol):
     """Whoever opens connections up."""
 
     tester: Tester | None
+    scrubber: Scrubber  # knows every secret that was opened, for logs
     on_state: list[OnState]
 
     async def account(self, id: str) -> Account:
@@ -91,7 +94,7 @@ class Calling:
             raise Permanent(f"there is no action {action_id} any more; is its connector still installed?")
         arguments = operation.convert(params)
         account = None if connection is None else await self._account(connection, operation, owner)
-        typed = literal_hosts(params)
+        typed = literal_hosts(params) | typed_hosts(operation.fields, params)
         if typed and not await self._connections.trusted(owner):
             typed = NOWHERE
         _, context = self._context(operation.connector, account, owner, timeout_s, cursor, typed)
@@ -178,14 +181,28 @@ class Calling:
         async with self._session(operation.connector, account, context) as context.session:
             return await operation.run(context, **arguments)
 
-    def _event(self, operation: Operation, account: Account | None, event: Any) -> dict[str, Any]:
+    def _scrubber(self, operation: Operation, account: Account | None, params: dict[str, Any]) -> Scrubber:
+        """Return who takes out of a call's results what it was told in confidence; the log learns it, too."""
+        own = operation.secrets_in(params)
+        if not own:
+            return _NOTHING if account is None else account.scrubber
+        self._connections.scrubber.learn(own)
+        return Scrubber([*own, *(() if account is None else account.scrubber.known)])
+
+    def _event(self, operation: Operation, scrubber: Scrubber, event: Any) -> dict[str, Any]:
         plain = operation.output.plain(event)
         if not isinstance(plain, dict):
             raise TypeError(f"{operation.id} yielded {type(event).__name__}, which is no event")
-        return plain if account is None else account.scrubber.json(plain)
+        found: dict[str, Any] = scrubber.json(plain)
+        return found
 
     async def _refuse(
-        self, error: Exception, operation: Operation, account: Account | None, params: dict[str, Any]
+        self,
+        error: Exception,
+        operation: Operation,
+        account: Account | None,
+        params: dict[str, Any],
+        scrubber: Scrubber | None = None,
     ) -> None:
         """Raise what an error means if it means another one, and note a connection that was refused."""
         if isinstance(error, InputError):
@@ -193,10 +210,9 @@ class Calling:
         if not isinstance(error, ConnectorError):
             log.error("the connector %s failed", operation.id, exc_info=error, extra={"operation": operation.id})
             raise ConnectorBug(f"the connector {operation.id} failed, not you: {type(error).__name__}") from error
-        if account is not None:
-            scrub(error, account)
-            if isinstance(error, AuthExpired):
-                await self._connections.dead(account.id, str(error), version=account.version)
+        scrub(error, scrubber or self._scrubber(operation, account, params))
+        if account is not None and isinstance(error, AuthExpired):
+            await self._connections.dead(account.id, str(error), version=account.version)
         if isinstance(error, Uncertain) and operation.effect_of(params) in SAFE_EFFECTS:
             raise Transient(str(error)) from error
 
@@ -205,6 +221,6 @@ class Calling:
             self._sessions.forget(connection)
 
 
-def scrub(error: ConnectorError, account: Account) -> None:
+def scrub(error: ConnectorError, scrubber: Scrubber) -> None:
     """Take secrets out of an error's message."""
-    error.args = tuple(account.scrubber.json(argument) for argument in error.args)
+    error.args = tuple(scrubber.json(argument) for argument in error.args)

@@ -71,6 +71,7 @@ class Services(Calling):
         arguments = operation.convert(params)
         account = None if connection is None else await self._account(connection, operation, owner)
         client, context = self._context(operation.connector, account, owner, timeout_s, {}, hosts_literal, key, attempt)
+        scrubber = self._scrubber(operation, account, params)
         try:
             async with asyncio.timeout(timeout_s + GRACE_S):
                 if operation.connector.open_session is not None:
@@ -81,9 +82,9 @@ class Services(Calling):
         except TimeoutError:
             raise self._late(operation, params, client, timeout_s) from None
         except Exception as error:
-            await self._refuse(error, operation, account, params)
+            await self._refuse(error, operation, account, params, scrubber)
             raise
-        return result if account is None else account.scrubber.json(result)
+        return scrubber.json(result)
 
     def _late(self, operation: Operation, params: dict[str, Any], client: Client, timeout_s: float) -> ConnectorError:
         message = f"no end within {timeout_s:.0f} s"
@@ -108,16 +109,21 @@ class Services(Calling):
         operation, account, context, arguments = await self._source(
             action_id, params, owner, connection, cursor, timeout_s
         )
+        scrubber = self._scrubber(operation, account, params)
         try:
             async with (
                 self._session(operation.connector, account, context) as context.session,
                 aclosing(operation.run(context, **arguments)) as events,
             ):
                 async for event in events:
-                    yield self._event(operation, account, event)
+                    nothing = event is None and operation.kind == "stream"
+                    yield {} if nothing else self._event(operation, scrubber, event)
         except Exception as error:
-            await self._refuse(error, operation, account, params)
+            await self._refuse(error, operation, account, params, scrubber)
             raise
+        finally:
+            if scrubber:  # it is stored as it is: an ETag, say, from a server that repeats what it was told
+                cursor.update(scrubber.json(cursor))
 
     def listen(
         self,
@@ -128,7 +134,10 @@ class Services(Calling):
         connection: str | None,
         cursor: dict[str, Any],
     ) -> AsyncIterator[dict[str, Any]]:
-        """Yield what happens for as long as the source lives. Raises InputError or ConnectorError."""
+        """Yield what happens for as long as the source lives. Raises InputError or ConnectorError.
+
+        An empty mapping is no event: the source is well, and `cursor` says how far it got.
+        """
         return self.poll(action_id, params, owner=owner, connection=connection, cursor=cursor, timeout_s=STREAM_S)
 
     def delivery(
@@ -141,6 +150,7 @@ class Services(Calling):
         operation = self._catalogue.action(action_id)
         if operation is None:
             raise Permanent(f"there is no action {action_id} any more; is its connector still installed?")
+        self._connections.scrubber.learn(operation.secrets_in(params))
         self._verify(operation, params, delivery, secret)
         run = getattr(operation.declared, "parse", None) or operation.run
         try:
@@ -225,11 +235,11 @@ class Services(Calling):
         _, context = self._context(connector, account, account.owner, ASK_S, {}, NOWHERE)
         try:
             async with asyncio.timeout(ASK_S), self._session(connector, account, context) as context.session:
-                return str(await connector.tester(context))
+                return account.scrubber.text(str(await connector.tester(context)))
         except TimeoutError:
             raise Transient(f"no answer within {ASK_S:.0f} s") from None
         except ConnectorError as error:
-            scrub(error, account)
+            scrub(error, account.scrubber)
             raise
         except Exception as error:
             log.exception("the test of the connector %s failed", connector.id)

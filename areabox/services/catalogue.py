@@ -14,6 +14,7 @@ import pkgutil
 import re
 import stat
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +71,7 @@ class Catalogue:
         self._actions: dict[str, Operation] = {}
         self._reactions: dict[str, Operation] = {}
         self._errors: dict[str, LoadError] = {}
-        self._stamps: dict[Path, tuple[int, int]] = {}
+        self._stamps: dict[Path, tuple[int, int, int]] = {}
         self._count = 0
 
     @classmethod
@@ -172,7 +173,7 @@ class Catalogue:
 
     def _note(self, source: str, error: Exception) -> None:
         log.warning("the connector %s cannot be used: %s", source, error, exc_info=error, extra={"source": source})
-        self._errors[source] = LoadError(source, f"{type(error).__name__}: {error}")
+        self._errors[source] = LoadError(source, f"{type(error).__name__}: {error}{_place(error, source)}")
 
     def _index(self) -> None:
         actions: dict[str, Operation] = {}
@@ -242,9 +243,16 @@ def _executed(path: Path, name: str) -> ModuleType:
     return module  # type: ignore[no-any-return]
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _place(error: Exception, source: str) -> str:
+    """Return the line of a file where its error came up, unless the error says so itself."""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((frame.lineno for frame in reversed(frames) if frame.filename == source), None)
+    return "" if line is None or isinstance(error, SyntaxError) else f" (line {line})"
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
     found = path.stat()
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_size, found.st_mode
 
 
 def _refuse_writable(path: Path) -> None:

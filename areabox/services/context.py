@@ -56,6 +56,10 @@ class CallContext:
         """Say for how long what was read stays as it is."""
         self.cursor[HINT] = max(self.cursor.get(HINT, 0), min(max(seconds, 0), FRESH_S_MAX))
 
+    async def addresses(self, host: str) -> list[str]:
+        """Return the addresses of a host that may be reached."""
+        return await self._client.addresses(host)
+
     async def dial(self, host: str, port: int) -> socket.socket:
         """Connect to a service that speaks no HTTP."""
         return await self._client.dial(host, port)

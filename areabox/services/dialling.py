@@ -19,7 +19,7 @@ async def first(name: str, addresses: Sequence[str], port: int, policy: Policy) 
 
     `name` is for people. Raises `NotSent` if none connects, `Refused` if it leads back to areabox itself.
     """
-    why = "it has no address"
+    why, last = "it has no address", None
     for address in addresses:
         made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -27,13 +27,13 @@ async def first(name: str, addresses: Sequence[str], port: int, policy: Policy) 
             policy.check_own(str(made.getsockname()[0]), str(made.getpeername()[0]), port)
         except (OSError, TimeoutError) as error:
             made.close()
-            why = _reason(error)
+            why, last = _reason(error), error
         except BaseException:
             made.close()
             raise
         else:
             return made
-    raise NotSent(f"{name} cannot be reached: {why}")
+    raise NotSent(f"{name} cannot be reached: {why}") from last
 
 
 async def _connect(made: socket.socket, address: str, port: int) -> None:

@@ -37,6 +37,15 @@ def _host(text: str) -> None:
         raise ValueError(f"{text[:100]!r} is not the name or address of a machine; write mail.example.org")
 
 
+def _target(text: str) -> None:
+    if "://" in text:
+        return _url(text)
+    name, _, port = text.rpartition(":")
+    if text.count(":") == 1 and not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise ValueError(f"{text[:100]!r} has no port behind the colon; write nas.example.org:22")
+    return _host(name if text.count(":") == 1 else text)
+
+
 def _email(text: str) -> None:
     if not _EMAIL.fullmatch(text):
         raise ValueError(f"{text[:100]!r} is not an e-mail address")
@@ -79,6 +88,7 @@ def _timezone(text: str) -> None:
 _CHECKS: dict[str, Callable[[str], None]] = {
     "url": _url,
     "host": _host,
+    "target": _target,
     "email": _email,
     "color": _color,
     "cron": _cron,

@@ -1,4 +1,6 @@
-"""What the house itself does for its own services: `store` keeps values, `notify` tells the owner something.
+"""What the house itself does for its own services.
+
+`store` keeps values, `notify` tells the owner something, `file` is shown the folders that areas may touch.
 
 Tables: stored, effect. An effect's result is written in the transaction that makes it, under the step's key, so that a
 repeat finds it and changes nothing.
@@ -16,6 +18,7 @@ import msgspec
 from areabox.clock import Clock
 from areabox.database import Backend, Unit, one
 from areabox.errors import Permanent, Transient
+from areabox.services.folders import Folders
 
 KEY_LENGTH_MAX = 256
 VALUE_BYTES_MAX = 256 * 1024
@@ -39,8 +42,11 @@ Notify = Callable[[str, str, str, str, str], Awaitable[None]]  # owner, title, m
 class House:
     """Makes the `Host` of each owner."""
 
-    def __init__(self, backend: Backend, clock: Clock, notify: Notify | None = None) -> None:
+    def __init__(
+        self, backend: Backend, clock: Clock, notify: Notify | None = None, folders: Folders | None = None
+    ) -> None:
         self._backend, self._clock, self._notify = backend, clock, notify
+        self.folders = folders or Folders()
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def of(self, owner: str) -> OwnersHost:
@@ -97,6 +103,11 @@ class OwnersHost:
 
     def __init__(self, house: House, owner: str) -> None:
         self._house, self._owner = house, owner
+
+    @property
+    def folders(self) -> Folders:
+        """Return the files that areas may touch."""
+        return self._house.folders
 
     async def store_get(self, key: str) -> Any:
         """Return what is stored under a key, None if nothing is."""

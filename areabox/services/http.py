@@ -84,6 +84,10 @@ class Egress(Protocol):
         ...
 
 
+    async def addresses(self, host: str, port: int, *, literal_hosts: frozenset[str]) -> list[str]:
+        """Return the judged addresses of a host."""
+        ...
+
     async def dial(self, host: str, port: int, *, timeout_s: float, literal_hosts: frozenset[str]) -> socket.socket:
         """Connect to a judged address of a host."""
         ...
@@ -261,6 +265,10 @@ class Client:
         )
         async with opening as socket:
             yield socket
+
+    async def addresses(self, host: str) -> list[str]:
+        """Return the addresses of a host that may be reached."""
+        return await self._egress.addresses(host.lower(), 0, literal_hosts=self._literal)
 
     async def dial(self, host: str, port: int) -> socket.socket:
         """Connect to a service that speaks another protocol."""

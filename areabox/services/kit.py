@@ -26,6 +26,7 @@ from areabox.errors import (
     Uncertain,
 )
 from areabox.sdk import Connector, Event
+from areabox.services import kit_webhooks
 from areabox.services.calling import ConnectorBug
 from areabox.services.catalogue import Catalogue, Service
 from areabox.services.operations import Operation
@@ -34,7 +35,7 @@ from areabox.services.stage import CANARY, KEY, Asked, Fault, Stage, parameters
 _SECRET_NAME = re.compile(r"(?:^|_)(?:token|secret|password|passwd|api_?key)(?:$|_)")
 _PLACE = re.compile(r"\{(\w+)\}")
 _NAME_LENGTHS = range(3, 61)
-_NO_ANSWER, _FINE = "no answer", (ConnectorError, type(None))
+_NO_ANSWER, _EMPTY, _FINE = "no answer", "an empty answer", (ConnectorError, type(None))
 
 # What comes back, and what a call may end in; `_FINE` stands for answers that a connector may take for a result.
 _FAULTS: tuple[tuple[str, Fault, tuple[type, ...]], ...] = (
@@ -48,6 +49,8 @@ _FAULTS: tuple[tuple[str, Fault, tuple[type, ...]], ...] = (
     ("a refused connection", Fault(error="refused"), (Transient,)),
     (_NO_ANSWER, Fault(error="silent"), (Uncertain, Transient)),
     ("half a JSON", Fault(body=b'{"a": [1, 2'), _FINE),
+    (_EMPTY, Fault(body=b""), _FINE),
+    ("20 MB", Fault(body=bytes(20_000_000)), _FINE),
     ("HTML instead of JSON", Fault(body=b"<!doctype html><title>Log in</title>"), _FINE),
 )
 
@@ -65,14 +68,33 @@ async def examine(connector: Connector, clock: Clock | None = None) -> list[Prob
     except (TypeError, ValueError, NameError) as error:
         return [Problem("", str(error))]
     problems = list(declared(service))
-    stage = Stage(catalogue, service, clock or SystemClock())
+    stage_clock = clock or SystemClock()
+    stage = Stage(catalogue, service, stage_clock)
     for place, operation in _operations(service):
         found = [Problem(place + at, detail) for at, detail in described(operation)]
-        if not found and operation.kind in ("poll", "reaction"):
-            found = [Problem(place, detail) async for detail in performed(stage, operation)]
+        if not found:
+            found = [Problem(place, detail) async for detail in _played(stage, operation, stage_clock)]
         problems += found
     await stage.close()
     return problems
+
+
+async def _played(stage: Stage, operation: Operation, clock: Clock) -> AsyncIterator[str]:
+    """Do everything that can be done with an operation, and say what went wrong."""
+    for detail in upgraded(operation):
+        yield detail
+    if operation.kind in ("poll", "reaction"):
+        async for detail in performed(stage, operation):
+            yield detail
+    if operation.kind == "stream":
+        async for detail in streamed(stage, operation):
+            yield detail
+    if operation.kind == "hook" or operation.pushed:
+        for detail in kit_webhooks.delivered(stage, operation, parameters(operation), clock):
+            yield detail
+    if operation.pushed:
+        async for detail in kit_webhooks.asked_for(stage, operation, parameters(operation)):
+            yield detail
 
 
 def declared(service: Service) -> Iterator[Problem]:
@@ -135,13 +157,49 @@ def sampled(operation: Operation) -> Iterator[str]:
         yield "it changes when it is written as JSON and read again"
 
 
+def upgraded(operation: Operation) -> Iterator[str]:
+    """Say what is wrong with how parameters of former versions are brought up to date."""
+    today = parameters(operation, all_fields=True)
+    try:
+        if operation.upgraded(today) != today:
+            yield "an upgrade changes parameters that are of today already"
+        for version, former in sorted(operation.declared.former.items()):
+            for problem in operation.check(former):
+                yield f"parameters from before version {version} do not fit: {problem}"
+            if missing := [name for name, field in operation.fields.items()
+                           if field.required and name not in operation.upgraded(former)]:  # fmt: skip
+                yield f"parameters from before version {version} lack {', '.join(missing)}"
+    except InputError as error:
+        yield str(error)
+
+
+async def streamed(stage: Stage, operation: Operation) -> AsyncIterator[str]:
+    """Open a stream while nobody answers: it is transient, and it lets itself be closed."""
+    for all_fields in (False, True):
+        try:
+            error, asked = await stage.listen(operation, parameters(operation, all_fields=all_fields))
+        except TimeoutError:
+            yield "it does not end within a second when it is closed"
+            return
+        if isinstance(error, ConnectorBug):
+            yield f"a refused connection: it raised {type(error.__cause__).__name__}: {error.__cause__}"
+        elif asked and error is not None and not isinstance(error, Transient):
+            yield f"a refused connection: it ended in {type(error).__name__}, and is not opened again"
+        elif leak := _leak(stage, error, []):
+            yield f"a refused connection: {leak}"
+
+
 async def performed(stage: Stage, operation: Operation) -> AsyncIterator[str]:
     """Call an operation against a network of faults, and say where it ends otherwise than it should."""
     for all_fields in (False, True):
         params = parameters(operation, all_fields=all_fields)
         for name, fault, allowed in _FAULTS:
+            if name == _EMPTY and operation.kind == "reaction" and operation.effect_of(params) != "read":
+                continue  # what was done need not be told
             error, asked = await stage.call(operation, params, fault)
             detail = _verdict(operation, params, name, error, allowed, asked) or _leak(stage, error, asked)
+            if detail is None and operation.dedupe is not None and not all(event.get("id") for event in stage.events):
+                detail = "it yields something without an id"
             if detail is not None:
                 yield f"{name}: {detail}"
             if not asked:

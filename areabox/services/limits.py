@@ -2,7 +2,7 @@
 
 A host is a name with its port. Whoever waits is served in order, and hosts take turns.
 
-    slots          4 per host and 32 in all
+    slots          4 per host and 32 in all; a host has one in any case, so that those that hang hold nobody up
     Retry-After    of a 429 or 503: everybody who uses this host waits, up to 24 h
     breaker        5 times in a row no answer: nobody asks for 5 s (then 10, … 60), then one request tries alone
 """
@@ -121,7 +121,7 @@ class Limits:
 
     def _has_room(self, host: _Host) -> bool:
         at_once = 1 if host.failures >= BREAKER_FAILURES else self._per_host
-        return host.running < at_once and self.running < self._in_all
+        return host.running < at_once and (self.running < self._in_all or not host.running)
 
     async def _wait(self, name: str, host: _Host) -> None:
         waiter = asyncio.get_running_loop().create_future()

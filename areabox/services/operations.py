@@ -18,6 +18,7 @@ from areabox.sdk import Action, Connector, Reaction, Verifier
 from areabox.services import forms
 from areabox.services.forms import Form, FormField
 from areabox.services.outputs import Output
+from areabox.services.secrets import STARS
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _IN_SENTENCE_MAX = 80
@@ -44,6 +45,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[..., Any]
     declared: Declared
     needs_connection: bool
+    secret_fields: tuple[str, ...] = ()
     poll_ms: int | None = None
     dedupe: Any = None  # "key", "change" or None
     shared: bool = True
@@ -51,6 +53,20 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     was: tuple[str, ...] = ()
     pushed: bool = False  # its service can deliver what is polled
     renew_ms: int | None = None  # … for how long, until it must be asked again
+
+    def starred(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return parameters as they may be shown and kept."""
+        hidden = self.secret_fields
+        return {k: STARS if k in hidden and v else v for k, v in params.items()} if hidden else params
+
+    def secrets_in(self, params: dict[str, Any]) -> list[str]:
+        """Return the secrets among parameters."""
+        return [str(params[name]) for name in self.secret_fields if params.get(name)]
+
+    @property
+    def takes_connection(self) -> bool:
+        """Whether its service has ways in, needed or not."""
+        return any(way.fields for way in self.declared.connector.auth)
 
     @property
     def fields(self) -> Mapping[str, FormField]:
@@ -150,7 +166,7 @@ def of_reaction(reaction: Reaction[..., Any]) -> Operation:
 def _common(declared: Declared) -> dict[str, Any]:
     if not declared.help:
         raise TypeError(f"{declared.name} has no docstring; it is what people read as its help")
-    service = declared.connector.id
+    service, form = declared.connector.id, forms.of_function(declared.run)
     return {
         "id": f"{service}.{declared.name}",
         "service": service,
@@ -158,7 +174,8 @@ def _common(declared: Declared) -> dict[str, Any]:
         "help": declared.help,
         "sentence": declared.sentence,
         "sample": Output(type(declared.sample), declared.sample).shown(),
-        "form": forms.of_function(declared.run),
+        "form": form,
+        "secret_fields": form.secrets,
         "run": declared.run,
         "declared": declared,
         "was": declared.was,

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
-_THREADS = 4
+_THREADS = 64  # made as they are needed; each name whose server is gone holds one for as long as the machine tries
 
 
 class Resolver:

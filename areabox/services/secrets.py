@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable
@@ -11,6 +12,8 @@ from urllib.parse import quote, quote_plus
 
 STARS = "***"
 LENGTH_MIN = 6  # what is shorter would star out half of the language
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_URL_SAFE = str.maketrans("+/", "-_")
 
 
 class Secret:
@@ -47,15 +50,20 @@ class Secret:
 
 
 class Scrubber:
-    """Replaces known secrets by stars: as they are, URL-encoded, in base64 and JSON-escaped."""
+    """Replaces known secrets by stars: as they are, and as URLs, base64, JSON, HTML, Python and hex write them."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._known: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._shapes: list[str] = []  # the longest first, so that no end of one is left behind
         self.learn(secrets)
 
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return bool(self._shapes)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Return the secrets themselves, for a scrubber that is to know them, too."""
+        return frozenset(self._known)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Add secrets; they are never forgotten, since a log line may come late."""
@@ -63,33 +71,46 @@ class Scrubber:
         if new:
             self._known |= new
             shapes = {shape for secret in self._known for shape in _shapes(secret)}
-            self._pattern = re.compile("|".join(re.escape(shape) for shape in sorted(shapes, key=len, reverse=True)))
+            self._shapes = sorted(shapes, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """Return a text without secrets."""
-        return text if self._pattern is None else self._pattern.sub(STARS, text)
+        for shape in self._shapes:
+            if shape in text:
+                text = text.replace(shape, STARS)
+        return text
 
     def json(self, value: Any) -> Any:
         """Return a JSON value without secrets in its texts, keys included."""
-        if self._pattern is None:
-            return value
+        return self._json(value) if self._shapes else value
+
+    def _json(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._pattern.sub(STARS, value)
+            return self.text(value) if len(value) >= LENGTH_MIN else value
         if isinstance(value, dict):
-            return {self.text(str(key)): self.json(item) for key, item in value.items()}
+            return {self.text(str(key)): self._json(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self.json(item) for item in value]
+            return [self._json(item) for item in value]
         return value
 
 
 def _shapes(secret: str) -> set[str]:
-    raw = secret.encode()
+    raw, in_json = secret.encode(), [json.dumps(secret)[1:-1]]
+    for _ in range(3):  # JSON in a text in JSON
+        in_json.append(json.dumps(in_json[-1])[1:-1])
+    urls = {quote(secret, safe=safe) for safe in ("", "/", "!'()*~")} | {quote_plus(secret)}
     return {
         secret,
-        quote(secret, safe=""),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
+        *urls,
+        *(_PERCENT.sub(lambda found: found[0].lower(), url) for url in urls),
+        *in_json,
+        in_json[0].replace("/", "\\/"),
         json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
+        html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+        repr(secret)[1:-1],
+        raw.hex(),
+        raw.hex().upper(),
         base64.b64encode(raw).decode().rstrip("="),
         base64.urlsafe_b64encode(raw).decode().rstrip("="),
         *_inner_base64(raw),
@@ -97,5 +118,11 @@ def _shapes(secret: str) -> set[str]:
 
 
 def _inner_base64(raw: bytes) -> set[str]:
-    """Return the middles that base64 gives where one or two bytes stand before it, as in `user:password`."""
-    return {base64.b64encode(b"\0" * before + raw).decode().rstrip("=")[4:-2] for before in (1, 2) if len(raw) > 7}
+    """Return what base64 gives wherever the secret begins and ends inside a longer text, as in `user:password`."""
+    found = set[str]()
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + raw).decode()
+        core = encoded[4 if before else 0 : (len(raw) + before) // 3 * 4]
+        if len(core) >= LENGTH_MIN:
+            found |= {core, core.translate(_URL_SAFE)}
+    return found

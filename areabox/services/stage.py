@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -19,7 +20,9 @@ from areabox.sdk import UNSET
 from areabox.services.accounts import Account, route_of
 from areabox.services.calls import Services
 from areabox.services.catalogue import Catalogue, Service
-from areabox.services.egress import Credentials
+from areabox.services.bodies import TooLarge
+from areabox.services.egress import MAX_BYTES, Credentials
+from areabox.services.folders import Folders
 from areabox.services.forms import Form, FormField
 from areabox.services.operations import Operation
 from areabox.services.secrets import Scrubber
@@ -29,9 +32,11 @@ CANARY = "canary-5ecret-4711"
 KEY = "0123456789abcdef0123456789abcdef"
 OWNER = "kit"
 TIMEOUT_S = 5.0
+OPEN_S, CLOSE_S = 0.2, 1.0  # how long a stream is left open, and may take to close
 _BY_FORMAT = {
     "url": "https://example.org/feed",
     "host": "host.example.org",
+    "target": "host.example.org:22",
     "email": "ann@example.org",
     "cron": "0 7 * * *",
     "duration": "15m",
@@ -68,31 +73,57 @@ class Stage:
 
     def __init__(self, catalogue: Catalogue, service: Service, clock: Clock) -> None:
         self._fault, self._asked, self._effects = Fault(), list[Asked](), list[str]()
+        self._opened = 0
+        self.events: list[dict[str, Any]] = []  # of the last call
         self._account = _made_up(service)
         self.tester: Any = None
         self.on_state: list[Any] = []
-        self._services = Services(clock, catalogue, self, self, house=self)
+        self.scrubber = Scrubber()
+        self.services = Services(clock, catalogue, self, self, house=self)
+        self.connection = OWNER if self._account is not None else None
         self._log = _Lines(logging.getLogger(f"areabox.connectors.{service.id}"))
 
     async def call(
         self, operation: Operation, params: dict[str, Any], fault: Fault
     ) -> tuple[Exception | None, list[Asked]]:
         """Call an operation while the network has a fault; return how it ended and what was asked."""
-        self._fault, self._asked = fault, []
-        connection = OWNER if self._account is not None else None
+        self._fault, self._asked, self.events = fault, [], []
         try:
             if operation.kind == "reaction":
-                await self._services.react(
-                    operation.id, params, owner=OWNER, connection=connection, key=KEY, attempt=1, timeout_s=TIMEOUT_S
-                )
+                await self.services.react(
+                    operation.id, params, owner=OWNER, connection=self.connection, key=KEY, attempt=1,
+                    timeout_s=TIMEOUT_S,
+                )  # fmt: skip
             else:
-                async for _ in self._services.poll(
-                    operation.id, params, owner=OWNER, connection=connection, cursor={}, timeout_s=TIMEOUT_S
-                ):
-                    pass
+                await self._read(operation, params)
         except Exception as error:  # noqa: BLE001 -- it is the result
             return error, self._asked
         return None, self._asked
+
+    def answer(self, fault: Fault) -> None:
+        """Let the network answer so from now on."""
+        self._fault, self._asked = fault, []
+
+    async def listen(self, operation: Operation, params: dict[str, Any]) -> tuple[Exception | None, bool]:
+        """Open a stream while nobody answers; return how it ended, and whether anybody was asked.
+
+        One that stays open is closed after a moment; raises TimeoutError if it does not let itself be closed.
+        """
+        self._fault, self._asked, self._opened, self.events = Fault(error="refused"), [], 0, []
+        reading = asyncio.create_task(self._read(operation, params))
+        await asyncio.wait([reading], timeout=OPEN_S)
+        reading.cancel()
+        if not (await asyncio.wait([reading], timeout=CLOSE_S))[0]:
+            raise TimeoutError
+        error = None if reading.cancelled() else reading.exception()
+        return error if isinstance(error, Exception) else None, bool(self._asked or self._opened)
+
+    async def _read(self, operation: Operation, params: dict[str, Any]) -> None:
+        source = self.services.poll(
+            operation.id, params, owner=OWNER, connection=self.connection, cursor={}, timeout_s=TIMEOUT_S
+        )
+        async for event in source:
+            self.events.append(event)
 
     def was_sent(self, text: str) -> bool:
         """Tell whether a text was in the last call's requests, or given to the house as an effect's key."""
@@ -106,7 +137,7 @@ class Stage:
     async def close(self) -> None:
         """Leave the stage."""
         self._log.close()
-        await self._services.close()
+        await self.services.close()
 
     # -- in the place of egress ------------------------------------------------------------------------------------
 
@@ -120,10 +151,10 @@ class Stage:
         timeout_s: float,
         literal_hosts: frozenset[str],
         credentials: Credentials | None,
-        max_bytes: int = 0,
+        max_bytes: int = MAX_BYTES,
     ) -> httpx2.Response:
         """Answer as the fault says."""
-        del timeout_s, literal_hosts, max_bytes
+        del timeout_s, literal_hosts
         parts = urlsplit(url)
         own = credentials.hosts if credentials is not None else frozenset()
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -133,6 +164,8 @@ class Stage:
             raise NotSent(f"{parts.hostname} refused the connection")
         if self._fault.error == "silent":
             raise NoAnswer(f"{parts.hostname} was sent the request, and gave no answer")
+        if len(self._fault.body) > max_bytes:
+            raise TooLarge(f"{parts.hostname} sent an answer of more than {max_bytes} bytes")
         request = httpx2.Request(method, url)
         answer = self._fault
         return httpx2.Response(answer.status, headers=dict(answer.headers), content=answer.body, request=request)
@@ -140,16 +173,24 @@ class Stage:
     def stream(self, url: str, **options: Any) -> AbstractAsyncContextManager[Any]:
         """Open nothing."""
         del options
+        self._opened += 1
         raise NotSent(f"{url} cannot be opened on a stage")
 
     def websocket(self, url: str, **options: Any) -> AbstractAsyncContextManager[Any]:
         """Open nothing."""
         del options
+        self._opened += 1
         raise NotSent(f"{url} cannot be opened on a stage")
+
+    async def addresses(self, host: str, port: int, **options: Any) -> list[str]:
+        """Know nobody."""
+        del port, options
+        raise NotSent(f"{host} has no address on a stage")
 
     async def dial(self, host: str, port: int, **options: Any) -> socket.socket:
         """Reach nobody."""
         del options
+        self._opened += 1
         raise NotSent(f"{host}:{port} refused the connection")
 
     async def tls(self, certificate: str = "") -> ssl.SSLContext:
@@ -182,6 +223,8 @@ class Stage:
         """Return the house of any owner."""
         del owner
         return self
+
+    folders = Folders()  # none is allowed
 
     async def store_get(self, key: str) -> Any:
         """Return nothing."""

@@ -77,8 +77,11 @@ class Actor(msgspec.Struct, frozen=True):
 
     def require(self, permission: str) -> None:
         """Raise NotAllowedError unless this actor may do what `permission` names."""
-        if not self.allows(permission):
-            raise NotAllowedError(f"{permission} is not allowed for {self.email}, whose role is {self.role}")
+        if self.allows(permission):
+            return
+        if permission in BY_ROLE.get(self.role, frozenset()):
+            raise NotAllowedError(f"{permission} is not allowed: it is not among the scopes of this token")
+        raise NotAllowedError(f"{permission} is not allowed for {self.email}, whose role is {self.role}")
 
 
 SETUP: Final = Actor("", "the machine's owner", "owner", frozenset())

@@ -21,6 +21,10 @@ class Operation(msgspec.Struct, frozen=True):
     fields: dict[str, Field]
     needs_connection: bool = False
 
+    @property
+    def takes_connection(self) -> bool:
+        return self.needs_connection
+
     def upgraded(self, params: dict[str, Any]) -> dict[str, Any]:
         return dict(params)
 
@@ -31,6 +35,8 @@ class Operation(msgspec.Struct, frozen=True):
                 problems.append(Problem(f"/{name}", "a number belongs here"))
             if self.fields[name].type == "text" and not isinstance(given, str):
                 problems.append(Problem(f"/{name}", "text belongs here"))
+        if params.get("verify", "none") != "none" and "secret" not in params:
+            problems.append(Problem("/secret", "is needed to verify deliveries"))
         missing = [name for name, field in self.fields.items() if field.required and name not in params]
         return problems + [Problem("", f"{name} is missing") for name in missing]
 
@@ -51,7 +57,7 @@ def operation(id: str, kind: str, *, connection: bool = False, **fields: str) ->
 
 
 _ACTIONS = [
-    operation("webhook.received", "hook"),
+    operation("webhook.received", "hook", verify="text", secret="text"),
     operation("rss.new_entry", "poll", feed="text!"),
     operation("schedule.cron", "schedule", cron="text!", timezone="text"),
     operation("schedule.every", "schedule", every="text!"),

@@ -30,11 +30,12 @@ _TYPES = {
 }
 # what a schema cannot say: it knows no names, no other documents, and not which keys fit which operation
 BEYOND = {
-    "area-twice", "connection-not-needed", "error-outside-a-handler", "every-of-a-webhook", "expression-syntax", "filter-unknown",
-    "if-without-then", "item-outside-a-loop", "missed-of-a-poll", "name-null", "name-unknown", "step-id-twice",
-    "step-in-another-branch", "step-inside-a-loop", "step-runs-later", "step-unknown", "step-uses-itself", "template-syntax",
-    "timeout-no-duration", "trigger-id-twice", "trigger-with-template", "wait-for-else-without-timeout", "wait-no-duration",
-    "wait-until-no-time",
+    "area-twice", "comparison", "connection-not-needed", "error-outside-a-handler", "every-of-a-webhook",
+    "expression-syntax", "filter-unknown", "if-without-then", "item-outside-a-loop", "missed-of-a-poll",
+    "name-null", "name-unknown", "secret-missing", "step-id-twice", "step-in-another-branch", "step-inside-a-loop",
+    "step-runs-later", "step-unknown", "step-uses-itself", "template-not-closed", "template-syntax",
+    "timeout-no-duration", "trigger-id-twice", "trigger-with-template", "wait-for-else-without-timeout",
+    "wait-no-duration", "wait-until-no-time",
 }  # fmt: skip
 
 

@@ -291,7 +291,7 @@ def test_a_default_is_looked_at_only_where_it_is_needed() -> None:
         ("trigger.title |", "it ends where name belongs"),
         ("trigger.", "expected name or number"),
         ("a b", "the expression ends before"),
-        ("'abc", "unexpected"),
+        ("'abc", "a quote is not closed"),
         ("", "it ends too early"),
         ("{{ trigger.n }}", "this is an expression already: write trigger.n without {{ }}"),
         ("trigger.title()()", "only functions and methods can be called"),

@@ -78,7 +78,7 @@ def test_an_address_that_does_not_answer_is_69(areabox):
     sock.close()
     result = areabox("area", "list", "--url", f"http://127.0.0.1:{port}")
     assert result.code == 69
-    assert f"http://127.0.0.1:{port}/api/v1 does not answer" in result.err
+    assert f"http://127.0.0.1:{port} does not answer" in result.err
 
 
 def test_a_data_directory_held_by_a_mute_process_is_78(areabox, data_dir, monkeypatch):
@@ -103,9 +103,41 @@ def test_every_refusal_has_its_exit_code(areabox, api, status, code):
     assert result.out == ""
 
 
-def test_an_answer_that_is_no_problem_document_is_named_by_its_status(areabox, api):
-    api.on("GET /runs/x", "<html>", 502)
-    assert "the answer was 502 Bad Gateway" in areabox("run", "show", "x").err
+@pytest.mark.parametrize(("status", "says"), [(502, "502 Bad Gateway"), (404, "404 Not Found"), (200, "200 OK")])
+def test_another_server_in_its_place_is_69(areabox, api, status, says):
+    api.on("GET /runs/x", "<html>", status)
+    result = areabox("run", "show", "x")
+    assert result.code == 69
+    assert result.err == f"areabox: no areabox answers at http://localhost: it says {says}\n"
+
+
+def test_who_has_no_token_is_told_how_to_give_one(areabox, api, listening):
+    api.on("GET /areas", {"title": "Unauthorized", "detail": "log in"}, 401)
+    (sock,) = tcp("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    listening(sock)
+    result = areabox("area", "list", "--url", url)
+    assert result.code == 77
+    assert "--token or AREABOX_TOKEN" in result.err
+    assert areabox("area", "list", "--url", url, "--token", "abx_1").err == "areabox: log in\n"
+
+
+def test_the_address_may_stand_before_the_command(areabox, api, listening):
+    api.on("GET /areas", EMPTY)
+    (sock,) = tcp("127.0.0.1", 0)
+    listening(sock)
+    where = ("--url", f"http://127.0.0.1:{sock.getsockname()[1]}", "--token", "abx_1")
+    assert areabox(*where, "area", "list").code == 0
+    assert api.last["headers"]["authorization"] == "Bearer abx_1"
+    result = areabox(*where, "db", "status")
+    assert result.code == 2
+    assert "works on this machine only" in result.err
+
+
+def test_nobody_acts_as_another_account_on_another_machine(areabox, api):
+    result = areabox("area", "list", "--as", "b@example.org", "--url", "http://127.0.0.1:1")
+    assert result.code == 2
+    assert api.asked == []
 
 
 def test_every_problem_of_a_document_is_shown(areabox, api, tmp_path):
@@ -118,6 +150,21 @@ def test_every_problem_of_a_document_is_shown(areabox, api, tmp_path):
         "areabox: 2 problems",
         "  line 3, column 5: /then/0: unknown",
         "  /when: missing",
+    ]
+
+
+def test_a_problem_is_told_once_and_with_its_file(areabox, api):
+    def told(message, **problem):
+        api.on("POST /users", {"title": "No", "detail": message, "errors": [problem]}, 422)
+        return areabox("user", "add", "a@example.org", "--role", "owner", "--password-stdin").err.splitlines()
+
+    assert told("it is too short", pointer="/password", detail="it is too short") == ["areabox: /password: it is too short"]
+    assert told("the password is too short", pointer="/password", detail="is too short") == [
+        "areabox: the password is too short"
+    ]
+    assert told("1 problem", pointer="/when", detail="missing", line=1, column=2, document="a.yaml") == [
+        "areabox: 1 problem",
+        "  a.yaml, line 1, column 2: /when: missing",
     ]
 
 

@@ -106,10 +106,13 @@ def test_units_are_read(home):
 
 def test_networks_and_names_are_lists(home, tmp_path):
     file = tmp_path / "own.toml"
-    file.write_text('egress_allow = ["192.168.1.0/24", "fd00::/8"]\nallowed_hosts = ["a.example.org"]\n')
+    file.write_text(
+        'egress_allow = ["192.168.1.0/24", "fd00::/8"]\nallowed_hosts = ["a.example.org"]\nfiles_allow = ["/srv/a", "~/b"]\n'
+    )
     settings = load({"config": str(file)}, home)
     assert [str(network) for network in settings.egress_allow] == ["192.168.1.0/24", "fd00::/8"]
     assert settings.allowed_hosts == ("a.example.org",)
+    assert settings.files_allow == (Path("/srv/a"), Path.home() / "b")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.faults.conftest import House
 from tests.faults.daemon import FULL, Sink, hook, tell, until
 from tests.faults.proxy import FAULTS, Party
 
-EACH = 8 if FULL else 2  # runs for each fault
+EACH = 4 if FULL else 2  # runs for each fault
 HEALTHY = 600 if FULL else 60  # runs of the healthy area, before and meanwhile
 TIMEOUT_S = 2.0
 NOISE_S = 0.05  # of a machine on which a healthy run takes a few milliseconds

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from areabox.areas.durations import parse_duration
 from areabox.areas.reacting import key_of
-from areabox.clock import encode_id
 from tests.faults.simulation import Simulation
 
+NAPS_AN_HOUR = 6_000
 LEFT = ("job", "scope", "layer", "slot", "collected")
 
 
 def judge(sim: Simulation) -> list[str]:
     """Return what was not as promised."""
     found = list(sim.wrongs)
-    for check in (_ended, _nothing_left, _one_run, _acknowledged, _feeds, _schedules, _done_is_done, _keys, _calls, _order, _bugs, _digests):
+    for check in CHECKS:
         found += check(sim)
     return found
+
+
+def _rest(sim: Simulation) -> list[str]:
+    """Nobody polls: the machine sleeps until something is due."""
+    hours = sim.loop.now / 3600
+    return [f"it woke up {sim.loop.naps / hours:.0f} times an hour"] if sim.loop.naps > NAPS_AN_HOUR * hours else []
 
 
 def _ended(sim: Simulation) -> list[str]:
@@ -98,7 +105,7 @@ def _schedules(sim: Simulation) -> list[str]:
                 sub["id"],
             )
         ]
-        steps = [after - before for before, after in zip(times, times[1:], strict=False)]
+        steps = [after - before for before, after in pairwise(times)]
         if any(step <= 0 or step % every_ms for step in steps):
             found.append(f"schedule {sub['id']} fired at other times than it should, or twice: {steps}")
         if sub["missed"] == "each" and any(step != every_ms for step in steps):
@@ -148,29 +155,37 @@ def _order(sim: Simulation) -> list[str]:
     return found
 
 
+def _newest(sim: Simulation) -> list[str]:
+    """In mode `restart` only a newer run takes the place of one, and no two hold it."""
+    rows = sim.disk.rows(
+        """
+        select r.id from run r where r.reason like 'a newer run took its place%'
+           and not exists (select 1 from run n where n.key = r.key and n.id > r.id)
+        """
+    )
+    return [f"run {row['id']} made room for a newer one that is not there" for row in rows]
+
+
 def _bugs(sim: Simulation) -> list[str]:
     rows = sim.disk.rows("select run, path, error from step where error like '%which is a bug%' or error like '%\"expression\"%' or error like '%\"internal\"%'")
     return [f"{row['run']} {row['path']}: {row['error']}" for row in rows[:5]]
 
 
 def _digests(sim: Simulation) -> list[str]:
-    """Every event that was collected is in one digest."""
+    """Every event that was collected is in one digest, unless that digest's own run was cut off."""
     found = []
-    collecting = "select distinct area from run where state = 'collected'"
-    for row in sim.disk.rows(collecting):
-        digested: Counter[str] = Counter()
-        for step in sim.disk.rows(
-            "select s.output from step s join run r on r.id = s.run where r.area = ? and s.path = 'digest' and s.state = 'done' and s.output is not null",
-            row["area"],
-        ):
-            digested.update(json.dumps(_plain(event), sort_keys=True) for event in json.loads(step["output"])["events"])
-        found += [f"{event} is in {count} digests" for event, count in digested.items() if count > 1]
-        for run in sim.disk.rows(
-            "select e.payload from run r join event e on e.id = r.event where r.area = ? and r.state = 'collected'", row["area"]
-        ):
-            event = json.dumps(_plain(json.loads(run["payload"])), sort_keys=True)
-            if not digested[event]:
-                found.append(f"{event} was collected, and is in no digest")
+    steps = sim.disk.rows("select run, output from step where kind = 'collect' and state = 'done' and output is not null")
+    digests = {step["run"]: [_plain(event) for event in json.loads(step["output"])["events"]] for step in steps}
+    rows = sim.disk.rows(
+        """
+        select e.payload, h.id, h.state, h.reason from run r join event e on e.id = r.event
+          join run h on h.id = substr(r.reason, length('joined run ') + 1) where r.state = 'collected'
+        """
+    )
+    for row in rows:
+        count = digests.get(row["id"], []).count(_plain(json.loads(row["payload"])))
+        if count != 1 and not (row["id"] not in digests and row["state"] == "cancelled"):
+            found.append(f"{row['payload']} is in its digest {row['id']} {count} times ({row['state']} {row['reason']})")
     return found
 
 
@@ -178,4 +193,7 @@ def _plain(event: dict[str, Any]) -> Any:
     return event.get("json") or event
 
 
-__all__ = ["encode_id", "judge"]
+CHECKS = (
+    _ended, _nothing_left, _one_run, _acknowledged, _feeds, _schedules, _done_is_done, _keys, _calls, _order, _newest,
+    _digests, _bugs, _rest,
+)  # fmt: skip

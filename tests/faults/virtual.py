@@ -42,6 +42,7 @@ class Selector(selectors.SelectSelector):
             raise RuntimeError("nothing will ever happen again")
         if timeout > 0:
             self.loop.now += timeout
+            self.loop.naps += 1
         return []
 
 
@@ -49,7 +50,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is simulated."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now, self.naps = 0.0, 0
         selector = Selector()
         selector.loop = self
         super().__init__(selector)

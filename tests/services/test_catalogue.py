@@ -72,7 +72,7 @@ def test_a_broken_file_is_kept_out_and_the_others_live_on(folder: Path) -> None:
     catalogue = Catalogue.discover(folder.parent)
     assert catalogue.reaction("lamp.on") is not None
     assert {error.source for error in catalogue.errors()} == {str(path) for path in broken}
-    assert "ZeroDivisionError: division by zero" in {error.message for error in catalogue.errors()}
+    assert "ZeroDivisionError: division by zero (line 1)" in {error.message for error in catalogue.errors()}
 
 
 def test_a_file_is_loaded_again_when_it_changes_and_forgotten_when_it_goes(folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_broken_new_version_leaves_the_old_one_running(folder: Path) -> None:
     put(folder, "lamp.py", LAMP + "\nraise RuntimeError('oh')\n")
     assert catalogue.refresh() == []
     assert catalogue.reaction("lamp.on") is not None
-    assert [error.message for error in catalogue.errors()] == ["RuntimeError: oh"]
+    assert [error.message for error in catalogue.errors()] == ["RuntimeError: oh (line 13)"]
     put(folder, "lamp.py", LAMP + "\n# repaired\n")
     assert catalogue.refresh() == ["lamp"]
     assert catalogue.errors() == []
@@ -119,10 +119,14 @@ def test_a_file_cannot_take_the_place_of_an_own_connector(folder: Path) -> None:
 
 
 def test_code_that_anybody_may_change_is_not_run(folder: Path) -> None:
-    put(folder, "lamp.py", LAMP).chmod(0o666)
+    file = put(folder, "lamp.py", LAMP)
+    file.chmod(0o666)
     catalogue = Catalogue.discover(folder.parent)
     assert catalogue.reaction("lamp.on") is None
     assert "may be changed by anybody" in catalogue.errors()[0].message
+    file.chmod(0o644)
+    assert catalogue.refresh() == ["lamp"]
+    assert catalogue.errors() == []
 
 
 def test_a_connector_without_help_or_with_a_strange_id_is_refused() -> None:
