@@ -18,7 +18,7 @@ help:
 	@echo 'make test [ARGS=tests/cli]       run the test suite'
 	@echo 'make check                       ruff, mypy --strict, import-linter'
 	@echo 'make bench                       measure'
-	@echo 'make faults                      kill, starve and corrupt it'
+	@echo 'make faults                      kill it, cut its power, fill its disk: the long form of tests/faults, with figures'
 	@echo 'make wheel                       build dist/*.whl'
 	@echo 'make packaging                   check the systemd unit and the Containerfile, as far as the tools are here'
 	@echo 'make lock                        resolve the locks anew (needs uv)'
@@ -49,8 +49,7 @@ bench: .venv/.dev
 	[ -n "$$found" ] || echo 'there is no benchmark yet'
 
 faults: .venv/.dev
-	@if ls tests/faults/test_*.py >/dev/null 2>&1; then $(BIN)/python -m pytest -q tests/faults -o norecursedirs= $(ARGS); \
-	else echo 'there are no fault tests yet: nothing was proved'; fi
+	AREABOX_FAULTS=full $(BIN)/python -m pytest -q -s $(or $(ARGS),tests/faults)
 
 wheel: .venv/.dev
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

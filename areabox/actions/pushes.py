@@ -204,10 +204,10 @@ class Pushes:
         async with places:
             try:
                 await self._bring(await self._subscriptions.load(id), self._known.get(id))
-            except ConfigurationError as error:
-                log.warning("a delivered subscription cannot be read: %s", error, extra={"subscription": id})
+            except (ConfigurationError, InputError) as error:  # another key, or a connector that is gone for a while
+                log.warning("deliveries cannot be looked after: %s", error, extra={"subscription": id})
                 if (push := self._known.get(id)) is not None:
-                    await self._failed(push, error, DAY_MS)
+                    await self._failed(push, error, HOUR_MS)
 
     async def _bring(self, sub: Subscription | None, push: Push | None) -> None:
         now = self._clock.now_ms()
@@ -256,6 +256,7 @@ class Pushes:
 
     async def _keep(self, push: Push) -> None:
         """Subscribe, renew, or make anew what was lost; what fails is tried again later."""
+        self._subscriptions.operation(push.action)  # without its connector nothing is changed
         if push.suspect is not None and self._last(push) > push.suspect:
             await self._save(push, suspect=None, due=self._renewal(push.made or 0, push))
             return

@@ -122,9 +122,8 @@ class Scheduler:
             changed = await self._differing()
         for id in changed:
             self._entries.pop(id, None)
-        for sub in await self._read(changed):
-            if sub is not None and sub.active and sub.kind == "schedule":
-                self._look(sub, now_ms)
+        found = [sub for sub in await self._read(changed) if sub is not None and sub.active and sub.kind == "schedule"]
+        await asyncio.gather(*(self._look(sub, now_ms) for sub in found))
 
     async def _read(self, ids: set[str]) -> list[Subscription | None]:
         if len(ids) > READ_ALL_FROM:
@@ -137,8 +136,8 @@ class Scheduler:
         held = {id: entry.sub.version for id, entry in self._entries.items()}
         return {id for id in versions.keys() | held.keys() if versions.get(id) != held.get(id)}
 
-    def _look(self, sub: Subscription, now_ms: int) -> None:
-        """Take one in, due when its row says, or sooner where the clock was set back since."""
+    async def _look(self, sub: Subscription, now_ms: int) -> None:
+        """Take one in, due when its row says, or sooner where the clock was set back; the row then says so, too."""
         try:
             spec = self._subscriptions.spec(sub)
         except InputError as error:
@@ -146,7 +145,12 @@ class Scheduler:
             return
         if sub.next is not None and sub.next > now_ms:
             sooner = triggers.next_after(spec, now_ms)
-            sub = msgspec.structs.replace(sub, next=min(sub.next, sooner) if sooner is not None else sub.next)
+            if sooner is not None and sooner < sub.next:
+                unit = Unit()
+                sub = rows.fired(unit, sub, sooner, sub.last)  # or a restart beyond that time would not know of it
+                if not await self._backend.commit(unit):
+                    self.changed(sub.id)
+                    return
         self._hold(sub, spec)
 
     def _hold(self, sub: Subscription, spec: triggers.Spec) -> None:

@@ -16,6 +16,7 @@ from areabox.reactions import queue
 from areabox.reactions.queue import Job
 
 TRIES = 5
+_CALLED = "select id from run where parent_run = ? and parent_job = ? and ended is null"
 Interrupt = Callable[[Iterable[str]], None]
 
 
@@ -46,45 +47,40 @@ class Cancelling:
         self.interrupt(job.id for job in jobs)
         for job in jobs:
             if job.kind == "call":
-                for row in await self._backend.read(
-                    "select id from run where parent_job = ? and ended is null", job.id
-                ):
+                for row in await self._backend.read(_CALLED, job.run, job.id):
                     await self.cancel(row[0], "the run that called it is over")
 
-    async def cancel(self, run_id: str, why: str) -> bool:
-        """Cancel a run; False if it has ended already."""
+    async def cancel(self, run_id: str, why: str, *, state: str = "cancelled") -> bool:
+        """Cancel a run, or end it in another state; False if it has ended already."""
         for _ in range(TRIES):
             async with self._live.lock(run_id):
-                try:
-                    run = await self._live.load(run_id)
-                except InputError:
-                    return await self._bare(run_id, why)
+                run = await self._loaded(run_id)
                 if run is None:
                     return False
-                unit, now = Unit(), self._clock.now_ms()
-                gone = self.take_out(unit, run)
-                change = Change()
-                change.end = End("cancelled", why)
-                change.steps = [cancelled(job, now) for job in gone if job.path]
-                store.advance(unit, run, change, state="cancelled", deadline=run.deadline, now=now)
-                self._ending.add(unit, run, change.end)
-                unit.publish("run", id=run.id, owner=run.owner, area=run.slug, state="cancelled")
-                committed = await self._backend.commit(unit)
-                self._live.drop(run_id)
-            if committed:
+                try:
+                    gone = await self._end(run, End(state, why))
+                finally:  # what is in memory may be ahead of the rows
+                    self._live.drop(run_id)
+            if gone is not None:
                 await self.cut_off(gone)
                 return True
         raise ConflictError("the run could not be cancelled: it moved on each time")
 
-    async def _bare(self, run_id: str, why: str) -> bool:
-        unit = Unit()
-        unit.do("delete from collected where key in (select id from job where run = ?)", run_id)
-        queue.cancel(unit, run_id)
-        unit.do(
-            "update run set state = 'cancelled', reason = ?, ended = ? where id = ? and ended is null",
-            why, self._clock.now_ms(), run_id, expect=1,
-        )  # fmt: skip
-        return await self._backend.commit(unit)
+    async def _loaded(self, run_id: str) -> RunState | None:
+        try:
+            return await self._live.load(run_id)
+        except InputError:
+            return await self._live.bare(run_id)
+
+    async def _end(self, run: RunState, end: End) -> list[Job] | None:
+        """Write the end of a run, and return the jobs that were taken out; None if another was faster."""
+        unit, now, change = Unit(), self._clock.now_ms(), Change()
+        gone = self.take_out(unit, run)
+        change.end, change.steps = end, [cancelled(job, now) for job in gone if job.path]
+        store.advance(unit, run, change, state=end.state, deadline=run.deadline, now=now)
+        self._ending.add(unit, run, end)
+        unit.publish("run", id=run.id, owner=run.owner, area=run.slug, state=end.state)
+        return gone if await self._backend.commit(unit) else None
 
 
 def cancelled(job: Job, now: int) -> StepRow:

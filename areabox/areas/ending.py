@@ -10,11 +10,16 @@ from areabox.actions.inbox import Inbox
 from areabox.areas.registry import Registry
 from areabox.areas.state import End, RunState
 from areabox.database import Lane, Pointer, Unit
+from areabox.errors import InputError
 from areabox.reactions.queue import Job
 
 ENDED_ACTION = "area.ended"
 _WAKE_CALLER = """
 update job set state = 'ready', input = ? where id = ? and state = 'waiting' and wait_key = ?
+"""
+_SHOW_CALLER = """
+update run set state = 'running'
+ where id = ? and state = 'waiting' and exists (select 1 from job where id = ? and state = 'ready')
 """
 _NEXT_IN_LINE = """
 update slot set run = (select run from job where wait_key = ? and state = 'waiting' order by id limit 1)
@@ -63,7 +68,7 @@ class Ending:
     def _wake_caller(self, unit: Unit, run: RunState, end: End) -> None:
         answer = {"state": end.state, "reason": end.reason, "result": end.result, "run": run.id, "with": run.trigger}
         unit.do(_WAKE_CALLER, msgspec.json.encode(answer, enc_hook=str).decode(), run.parent_job, f"call:{run.id}")
-        unit.do("update run set state = 'running' where id = ? and state = 'waiting'", run.parent_run)
+        unit.do(_SHOW_CALLER, run.parent_run, run.parent_job)
         unit.push(Pointer(run.parent_job or "", run.owner, Lane.RUN))
 
     def _pass_slot(self, unit: Unit, run: RunState) -> None:
@@ -83,7 +88,11 @@ class Ending:
                 "area": run.slug, "run": run.id, "state": end.state, "result": end.result,
                 "error": end.reason if end.state == "failed" else None,
             }  # fmt: skip
-            self.inbox.add(unit, self.inbox.event(found, payload, depth=run.depth + 1))
+            try:
+                event = self.inbox.event(found, payload, depth=run.depth + 1)
+            except InputError:  # the result is too large for an event
+                event = self.inbox.event(found, {**payload, "result": None}, depth=run.depth + 1)
+            self.inbox.add(unit, event)
 
     def _tell_owner(self, unit: Unit, run: RunState, end: End) -> None:
         if end.state == "done":

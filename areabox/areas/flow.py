@@ -28,7 +28,7 @@ from areabox.areas.state import Change, RunState, StepRow
 from areabox.areas.waiting import Waiting
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
-from areabox.errors import InputError
+from areabox.errors import ConflictError, InputError
 from areabox.monitoring.telemetry import Telemetry
 from areabox.reactions import outcome as ends
 from areabox.reactions import queue
@@ -92,7 +92,9 @@ class Flow:
                 return
             if isinstance(outcome, ends.Stale):
                 outcome = await self.perform(job)
-        log.warning("a job has to wait after %d tries", TRIES, extra={"run": job.run, "path": job.path})
+        if job.kind == "do":  # that has touched the outside: what is not known to be safe is not tried again
+            raise ConflictError(f"its outcome was refused {TRIES} times")
+        log.warning("a job is put back after %d tries", TRIES, extra={"run": job.run, "path": job.path})
         unit = Unit()
         queue.release(unit, job)
         await self._backend.commit(unit.push(job.pointer))

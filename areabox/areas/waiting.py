@@ -58,8 +58,8 @@ update job set wait_key = wait_key
 _PARKED = """
 select id, run, lane from job where wait_key = ? and state = 'waiting' and id < ? order by id limit ?
 """
-_HAND_OVER = "update slot set run = ? where run = ? and exists (select 1 from job where id = ? and kind = 'admit')"
-_WOKEN = "update job set state = 'ready' where id = ? and state = 'waiting'"
+_HAND_OVER = "update slot set run = ? where run = ?"
+_IN_LINE = "update job set state = 'ready' where id = ? and kind = 'admit'"
 _HELD_ABOVE = """
 with recursive above (id) as (
   values (?) union select r.parent_run from run r join above on r.id = above.id where r.parent_run is not null
@@ -176,10 +176,13 @@ class Waiting:
 
         def give(unit: Unit) -> None:
             first_job, first_run, lane = min(tuple(row) for row in earlier)
-            unit.do(_HAND_OVER, first_run, run.id, first_job, expect=1).do(_WOKEN, first_job)
-            unit.push(Pointer(first_job, run.owner, lane))
+            if holds:
+                unit.do(_HAND_OVER, first_run, run.id, expect=1)
+            else:
+                unit.do(_SLOT, run.key, first_run, "[0]", run.key, expect=1)
+            unit.do(_IN_LINE, first_job, expect=1).push(Pointer(first_job, run.owner, lane))
 
-        return _queued(run, still_behind, give if holds else None)
+        return _queued(run, still_behind, give if holds or not holders else None)
 
     async def _replace(self, run: RunState, job: Job, holders: list[Any]) -> Outcome:
         """Take the place of an older run, unless a newer one does."""

@@ -65,7 +65,8 @@ def restore(
     if summary["lacks"] == "passphrase":
         call.say("its key lies in it under a passphrase; without --passphrase the secrets in it cannot be read")
     elif summary["lacks"] == "key":
-        call.say(f"its secrets need the key that it was made with: put that before the first start at {copies.key_path(settings)}")
+        place = copies.key_path(settings)
+        call.say(f"its secrets need the key that it was made with: put that at {place} before the first start")
 
 
 def _passphrase(settings: Settings, *, ask: bool, stdin: bool, twice: bool = False) -> str:

@@ -135,10 +135,10 @@ def here(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with_options(invoke, _SHARED_OPTIONS)
 
 
-def remote(command: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
+def remote(command: Callable[..., Awaitable[None]], *, acting: bool = True) -> Callable[..., Any]:
     """Make an async command that speaks to the API; it gets a `Call` and the open `Api`.
 
-    A command that has a `--as` of its own cannot act as another account.
+    With `acting` it takes `--as EMAIL`; a command with a `--as` of its own cannot.
     """
 
     @functools.wraps(command)
@@ -148,8 +148,7 @@ def remote(command: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
         taken = {name: options.pop(name, None) for name in (*SHARED, *REMOTE)}
         asyncio.run(_with_api(Call(_with_root(taken)), command, options))
 
-    own = {name for option in getattr(invoke, "__click_params__", []) for name in option.opts}
-    return _with_options(invoke, _SHARED_OPTIONS, _WHERE_OPTIONS, () if "--as" in own else (_ACTING_OPTION,))
+    return _with_options(invoke, _SHARED_OPTIONS, _WHERE_OPTIONS, (_ACTING_OPTION,) if acting else ())
 
 
 async def _with_api(call: Call, command: Callable[..., Awaitable[None]], options: Mapping[str, Any]) -> None:

@@ -72,6 +72,7 @@ def _print_step(step: dict[str, Any]) -> None:
             ("  input", step.get("input")),
             ("  output", step.get("output")),
             ("  error", step.get("error")),
+            ("  note", step.get("note")),
             ("  attempts", len(step.get("attempts", [])) if len(step.get("attempts", [])) > 1 else None),
         ]
     )

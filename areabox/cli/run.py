@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import click
@@ -79,7 +80,7 @@ async def cancel(call: Call, api: Api, ids: tuple[str, ...]) -> None:
 @click.argument("id_", metavar="ID")
 @click.argument("step", metavar="STEP")
 @click.option("--as", "as_", required=True, type=click.Choice(["done", "failed", "retry"]), help="What became of it.")
-@remote
+@functools.partial(remote, acting=False)
 async def resolve(call: Call, api: Api, id_: str, step: str, as_: str) -> None:
     """Say what became of an uncertain step."""
     answer = await api.post("runs", id_, "steps", step, "resolve", body={"as": as_})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import mimetypes
 import re
@@ -18,10 +19,11 @@ import msgspec
 
 from areabox.sdk import AuthExpired, Context, Permanent, Transient, Uncertain
 
-ANSWER_S = 25.0
+ANSWER_S, QUIT_S = 25.0, 2.0
 RECIPIENTS_MAX = 100
 BYTES_MAX = 25 << 20
 _ADDRESS = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.\[\]:_-]{1,255}")
+_BREAK = re.compile(r"[\x00-\x1f\x7f]")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")
 Addresses = str | list[str]
 
@@ -78,6 +80,8 @@ async def opened(ctx: Context) -> AsyncIterator[Any]:
             sock.close()
     try:
         yield client
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await client.quit(timeout=QUIT_S)
     finally:
         client.close()
 
@@ -188,7 +192,7 @@ def _read(addresses: Addresses) -> list[tuple[str, str]]:
     for _, address in found:
         if not _ADDRESS.fullmatch(address):
             raise Permanent(f"{(address or str(addresses))[:100]!r} is no address that a mail can go to")
-    if any(text.strip() for text in texts) and not found:
+    if (any(text.strip() for text in texts) and not found) or any(_BREAK.search(text) for text in texts):
         raise Permanent(f"{str(addresses)[:100]!r} is no address that a mail can go to")
     return found
 
@@ -214,10 +218,12 @@ def _attach(message: EmailMessage, file: dict[str, Any]) -> None:
 
 def _meant(error: Exception, who: str) -> Transient | Permanent:
     """Return what a refusal means: codes of 400 and more pass (RFC 5321, 4.2.1), those of 500 stay."""
-    code = getattr(error, "code", 0)
-    text = f"{who}: {getattr(error, 'message', None) or error}"
-    from aiosmtplib import SMTPNotSupported
+    from aiosmtplib import SMTPConnectError, SMTPNotSupported
 
+    code, said = getattr(error, "code", 0), getattr(error, "message", None) or error
+    if isinstance(error, SMTPConnectError) and not code:
+        said = error.__cause__ or error  # the library's own words name no port
+    text = f"{who}: {said or 'it closed the connection'}"
     if isinstance(error, SMTPNotSupported) or code >= 500:
         return Permanent(text)
     return Transient(text)

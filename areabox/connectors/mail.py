@@ -59,9 +59,7 @@ Message = Annotated[
     str, Field("Message", "Its id, as {{ trigger.id }}.", check=_is_id, example=SAMPLE_ID, placeholder=SAMPLE_ID)
 ]
 Part = Annotated[str, Field("Only", "A part of it in any case, or a pattern with * and ?.")]
-Addresses = Annotated[
-    str | list[str], Field("To", "One or several addresses, with commas.", example="ann@example.org")
-]
+Addresses = Annotated[str | list[str], Field("To", "One or several addresses, with commas.", example="ann@example.org")]
 More = Annotated[str | list[str], Field("Copies", example="ann@example.org")]
 
 
@@ -365,7 +363,7 @@ def _loaded(file: Any) -> Loaded:
 def _event(found: _mailbox.Mail) -> Received:
     said = found.message
     who = said.from_values
-    text, html = (said.text, said.html) if found.whole else ("", "")
+    text, html = (part.replace("\r\n", "\n") if found.whole else "" for part in (said.text, said.html))
     return Received(
         id=str(found.place),
         folder=found.place.folder,

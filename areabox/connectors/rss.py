@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -16,6 +17,8 @@ rss = Connector("rss", "RSS & Atom", about="Blogs, news, podcasts, releases: any
 BYTES_MAX = 2 * 1024 * 1024
 ENTRIES_MAX = 1_000
 TEXT_MAX = 64 * 1024
+HEAD_BYTES = 16 * 1024
+_TTL = re.compile(rb"<ttl>\s*(\d{1,5})\s*</ttl>")  # how many minutes a feed may be kept, says RSS 2.0
 
 Feed = Annotated[Url, Field("Address of the feed", placeholder="https://example.org/feed.xml")]
 
@@ -58,6 +61,9 @@ async def new_entry(ctx: Context, feed: Feed) -> AsyncIterator[Entry]:
         max_bytes=BYTES_MAX,
         headers={"Accept": "application/atom+xml, application/rss+xml, application/xml;q=0.9, */*;q=0.5"},
     )
+    if found := _TTL.search(answer.content, 0, HEAD_BYTES):
+        ctx.cursor["ttl"] = int(found[1])
+    ctx.fresh_for(60 * ctx.cursor.get("ttl", 0))
     if not answer.content:
         return
     print = hashlib.blake2b(answer.content, digest_size=16).hexdigest()

@@ -29,7 +29,7 @@ PREFIX = "AREABOX_"
 FILE_NAME = "areabox.toml"
 _UNITS = re.compile(r"_(ms|bytes)$")
 _KUBERNETES = re.compile(r"(SERVICE_|PORT_\d)")  # variables that Kubernetes adds for a Service named areabox
-_TYPO = 0.8
+_TYPO = 0.75
 _DAY_MS = 86_400_000
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Protocol, TypeVar
 
 from areabox.clock import Clock
 from areabox.database import Backend, Message
-from areabox.errors import StorageFullError
+from areabox.errors import AreaboxError, StorageFullError
 from areabox.monitoring.loops import Bell
 from areabox.reactions import outcome as ends
 from areabox.reactions import queue
@@ -25,7 +25,9 @@ from areabox.reactions.queue import Job
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 PAUSE_FULL_S = 2.0
+REFUSALS_MAX = 30  # of a database that another program holds, say
 SLEEP_MAX_S = 60.0
 WAKE_AT_ONCE = 100
 SUSPECTS_AT_ONCE = 16
@@ -40,6 +42,10 @@ class Engine(Protocol):
 
     async def advance(self, job: Job, outcome: Outcome) -> None:
         """Write how it ended."""
+        ...
+
+    async def abandon(self, job: Job, why: str) -> None:
+        """End the run of a job whose outcome cannot be written, not even as failed."""
         ...
 
     async def wake(self, job: Job) -> bool:
@@ -62,6 +68,7 @@ class Worker:
         self._backend, self._clock, self._engine = backend, clock, engine
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._cut_off: set[str] = set()
+        self._left: list[Job] = []  # what the last process left under way and nobody has seen to yet
         self._stopping = asyncio.Event()
         self._sleeps_until = math.inf
         self.bell = Bell()
@@ -82,44 +89,36 @@ class Worker:
                 outcome = await self._perform(job)
                 await self._advance(job, outcome)
         except asyncio.CancelledError:
-            if job_id in self._cut_off:  # its run was cancelled: there is nothing left to write
-                self._cut_off.discard(job_id)
-            elif job is not None and self._stopping.is_set():
-                await self._engine.interrupted(job)
-            else:
+            if job_id in self._cut_off:
+                return  # its run was cancelled: there is nothing left to write
+            if job is None or not self._stopping.is_set():
                 raise
+            await self._engine.interrupted(job)
         finally:
             self._tasks.pop(job_id, None)
+            self._cut_off.discard(job_id)
 
     async def _begin(self, job_id: str) -> Job | None:
-        while True:
-            try:
-                return await queue.begin(self._backend, self._clock, job_id)
-            except StorageFullError:
-                await asyncio.sleep(PAUSE_FULL_S)
+        return await _stored(lambda: queue.begin(self._backend, self._clock, job_id))
 
     async def _perform(self, job: Job) -> Outcome:
         try:
             return await self._engine.perform(job)
         except Exception as error:
             log.exception("performing a job failed", extra={"run": job.run, "path": job.path})
-            return ends.Failed(f"areabox failed here, which is a bug: {type(error).__name__}: {error}", "internal")
+            return ends.Failed(_bug(error), "internal")
 
     async def _advance(self, job: Job, outcome: Outcome) -> None:
         """Write the outcome; on a full disk hold on to it, since it is known and the world has changed already."""
-        while True:
-            try:
-                await self._engine.advance(job, outcome)
-            except StorageFullError:
-                await asyncio.sleep(PAUSE_FULL_S)
-            except Exception as error:
-                if isinstance(outcome, ends.Failed) and outcome.kind == "internal":
-                    raise
-                log.exception("writing an outcome failed", extra={"run": job.run, "path": job.path})
-                why = f"areabox failed here, which is a bug: {type(error).__name__}: {error}"
-                outcome = ends.Failed(why, "internal")
+        try:
+            await _stored(lambda: self._engine.advance(job, outcome))
+        except Exception as error:
+            log.exception("writing an outcome failed", extra={"run": job.run, "path": job.path})
+            if isinstance(outcome, ends.Failed) and outcome.kind == "internal":
+                why = _bug(error)
+                await _stored(lambda: self._engine.abandon(job, why))
             else:
-                return
+                await self._advance(job, ends.Failed(_bug(error), "internal"))
 
     def interrupt(self, job_ids: Iterable[str]) -> None:
         """Cut attempts off whose jobs are gone."""
@@ -152,17 +151,29 @@ class Worker:
 
     async def resync(self) -> None:
         """Offer what is ready on disk to the hot queue, which drops what it has already."""
+        await self._recover()
         self._backend.offer(await queue.ready(self._backend))
 
     # --- start and stop -------------------------------------------------------------------------------------------
 
     async def rescue(self) -> int:
         """Deal with what the last process left under way, offer what is ready, and return how many were under way."""
-        left = await queue.begun(self._backend)
-        for start in range(0, len(left), WAKE_AT_ONCE):
-            await asyncio.gather(*(self._engine.recover(job) for job in left[start : start + WAKE_AT_ONCE]))
+        self._left = await queue.begun(self._backend)
+        found = len(self._left)
         await self.resync()
-        return len(left)
+        return found
+
+    async def _recover(self) -> None:
+        """Deal with what is left; where the disk does not take it, it is tried again at the next resync."""
+        left, self._left = self._left, []
+        for start in range(0, len(left), WAKE_AT_ONCE):
+            some = left[start : start + WAKE_AT_ONCE]
+            ends_ = await asyncio.gather(*(self._engine.recover(job) for job in some), return_exceptions=True)
+            for job, end in zip(some, ends_, strict=True):
+                if isinstance(end, StorageFullError) or type(end) is AreaboxError:
+                    self._left.append(job)
+                elif isinstance(end, Exception):
+                    await self._advance(job, ends.Failed(_bug(end), "internal"))
 
     async def run(self, *, slots: int) -> None:
         """Work until cancelled."""
@@ -204,6 +215,25 @@ class Worker:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=grace_s)
+
+
+def _bug(error: Exception) -> str:
+    return f"areabox failed here, which is a bug: {type(error).__name__}: {error}"
+
+
+async def _stored(write: Callable[[], Awaitable[T]]) -> T:
+    """Try until the disk has room, and for a while where the database refuses for another reason."""
+    refused = 0
+    while True:
+        try:
+            return await write()
+        except StorageFullError:
+            await asyncio.sleep(PAUSE_FULL_S)
+        except AreaboxError as error:
+            refused += 1
+            if type(error) is not AreaboxError or refused > REFUSALS_MAX:  # others say that one thing is wrong
+                raise
+            await asyncio.sleep(PAUSE_FULL_S)
 
 
 def _report(attempts: Iterable[asyncio.Task[None]]) -> None:

@@ -92,8 +92,8 @@ class Action(Declared[P, R]):
     def webhook(self, hook: Hook, *events: str, sample: Any = None) -> Callable[[F], F]:
         """Register how a delivery at `hook` becomes events, where the service can push what is polled otherwise.
 
-        The events have the ids that the poll gives them, so that nothing fires twice. `sample` is the JSON of a delivery
-        with news in it, which the contract kit delivers.
+        The events have the ids that the poll gives them, so that nothing fires twice. `sample` is the JSON of a
+        delivery with news in it, which the contract kit delivers.
         """
 
         def register(parse: F) -> F:

@@ -6,6 +6,7 @@ connection is one that a service refused; it wakes when a person gives it new va
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -209,14 +210,13 @@ class Connections:
 
     async def reseal(self, limit: int = 200) -> int:
         """Seal anew what an old key sealed, at most `limit` rows, and return how many; 0 when all is done."""
-        count = 0
+        units = []
         for row in await self._backend.read("select id, secret from connection where secret is not null"):
-            if count == limit or not self._vault.is_old(row["secret"]):
-                continue
-            purpose = _purpose(row["id"])
-            sealed = self._vault.seal(purpose, self._vault.open(purpose, row["secret"]))
-            count += await self._backend.commit(Unit().do(_RESEAL, sealed, row["id"], row["secret"]))
-        return count
+            if len(units) < limit and self._vault.is_old(row["secret"]):
+                purpose = _purpose(row["id"])
+                sealed = self._vault.seal(purpose, self._vault.open(purpose, row["secret"]))
+                units.append(Unit().do(_RESEAL, sealed, row["id"], row["secret"]))
+        return sum(await asyncio.gather(*map(self._backend.commit, units)))  # each alone, but on disk together
 
     # -- rows ------------------------------------------------------------------------------------------------------
 

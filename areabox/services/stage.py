@@ -18,9 +18,9 @@ from areabox.clock import Clock
 from areabox.errors import InputError
 from areabox.sdk import UNSET
 from areabox.services.accounts import Account, route_of
+from areabox.services.bodies import TooLarge
 from areabox.services.calls import Services
 from areabox.services.catalogue import Catalogue, Service
-from areabox.services.bodies import TooLarge
 from areabox.services.egress import MAX_BYTES, Credentials
 from areabox.services.folders import Folders
 from areabox.services.forms import Form, FormField
@@ -76,6 +76,8 @@ class Stage:
         self._opened = 0
         self.events: list[dict[str, Any]] = []  # of the last call
         self._account = _made_up(service)
+        base = urlsplit(self._account.route.base if self._account is not None else "").hostname
+        self._base = frozenset({base} if base else ())  # whose address may be the secret itself
         self.tester: Any = None
         self.on_state: list[Any] = []
         self.scrubber = Scrubber()
@@ -156,7 +158,7 @@ class Stage:
         """Answer as the fault says."""
         del timeout_s, literal_hosts
         parts = urlsplit(url)
-        own = credentials.hosts if credentials is not None else frozenset()
+        own = (credentials.hosts if credentials is not None else frozenset()) | self._base
         port = parts.port or (443 if parts.scheme == "https" else 80)
         is_own = parts.hostname in own or f"{parts.hostname}:{port}" in own
         self._asked.append(Asked(method, url, dict(headers), content, is_own))
@@ -312,4 +314,8 @@ def _made_up(service: Service) -> Account | None:
 
 
 def _credentials(form: Form) -> dict[str, Any]:
-    return {name: CANARY if field.secret else _example(field) for name, field in form.fields.items()}
+    secret = {"url": f"https://hooks.example.org/{CANARY}"}
+    return {
+        name: secret.get(field.spec.format or "", CANARY) if field.secret else _example(field)
+        for name, field in form.fields.items()
+    }

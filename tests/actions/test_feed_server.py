@@ -214,3 +214,28 @@ async def test_a_feed_on_a_server_that_is_gone_shows_and_comes_back(feed):
     await feed.server.__aexit__()
     await feed.poll()
     assert (await feed.row()).fails == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "ttl"),
+    [
+        ({"cache-control": "public, max-age=7200"}, ""),
+        ({}, "<ttl>120</ttl>"),
+        ({"cache-control": "max-age=60"}, "<ttl>120</ttl>"),
+    ],
+)
+async def test_a_feed_that_says_how_long_it_stays_is_asked_again_then(feed, headers, ttl):
+    feed.server.headers = headers
+    feed.server.body = feed.server.body.replace(b"<channel>", b"<channel>" + ttl.encode())
+    await feed.poll(0)
+    for _ in range(4):
+        await feed.poll()
+    assert feed.server.answered == [200, 304, 304]
+    assert "_wait_s" not in (await feed.row()).cursor
+
+
+async def test_a_feed_that_must_not_be_kept_is_asked_as_wished(feed):
+    feed.server.headers = {"cache-control": "no-cache, max-age=7200"}
+    await feed.poll(0)
+    await feed.poll()
+    assert len(feed.server.answered) == 2

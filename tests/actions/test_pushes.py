@@ -12,7 +12,15 @@ import pytest
 from areabox.actions.service import Actions
 from areabox.actions.subscriptions import Wanted
 from areabox.database import Unit
-from areabox.errors import AuthExpired, NotAllowedError, NotFoundError, Permanent, Transient, Uncertain
+from areabox.errors import (
+    AuthExpired,
+    ConfigurationError,
+    NotAllowedError,
+    NotFoundError,
+    Permanent,
+    Transient,
+    Uncertain,
+)
 from tests.actions.conftest import Seal, operation
 
 ISSUES = Wanted(place="issue", action="hub.issue", params={"repo": "a/b"}, every_ms=600_000)
@@ -142,7 +150,7 @@ async def test_what_is_delivered_fires_once_and_the_poll_knows_it(world, hub, pl
 async def test_what_a_poll_found_first_is_not_delivered_again(world, hub, place, live):
     hub.issues.append("3")
     await place.step(2 * HOUR)
-    assert not (await place.deliver(["3", "4"])).event or await titles(world) == ["t3", "t4"]
+    assert (await place.deliver(["3", "4"])).event
     assert await titles(world) == ["t3", "t4"]
 
 
@@ -404,3 +412,43 @@ async def test_off_and_on_again_takes_a_baseline_but_fires_what_is_delivered(wor
     hub.issues += ["8", "9"]
     await place.step(1)
     assert await titles(world) == ["t9"]
+
+
+async def test_while_it_runs_everything_is_heard_of_by_itself(world, hub, place):
+    task = asyncio.create_task(place.actions.run())
+    try:
+        await world.area("a", ISSUES)
+
+        async def made():
+            return bool((push := await place.push()) and push.made)
+
+        await until(made)
+        assert (await place.deliver(["3"])).event
+        await world.switch("a", on=False)
+
+        async def ended():
+            return await place.push() is None
+
+        await until(ended)
+        assert len(hub.ended) == 1
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_what_cannot_be_decrypted_any_more_is_left_alone(world, hub, place, live):
+    class Lost(Seal):
+        def open(self, purpose, data):
+            raise ConfigurationError("another key")
+
+    place.actions.pushes._seal = Lost()
+    await place.tell(live.id)
+    await place.step()
+    assert (await place.push()).error == "another key"
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not await condition():
+            await asyncio.sleep(0.005)

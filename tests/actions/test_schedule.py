@@ -109,6 +109,18 @@ async def test_a_clock_set_back_by_a_year_does_not_starve(world):
     assert await world.count("event") == 7
 
 
+async def test_what_was_missed_after_a_clock_was_set_back_is_made_up_for(world):
+    world.clock.now += 365 * 24 * HOUR
+    await world.area("a", Wanted(place="d", action="schedule.cron", params={"cron": "0 7 * * *"}))
+    scheduler = world.scheduler()
+    await scheduler.tick()
+    world.clock.advance(-365 * 24 * HOUR)
+    await scheduler.tick()
+    world.clock.advance(9 * HOUR)  # it is off at seven
+    await world.scheduler().tick()
+    assert await due(world) == ["07:00:00"]
+
+
 @pytest.mark.parametrize("missed", ["skip", "latest", "each"])
 async def test_a_clock_set_ahead_by_a_year_does_not_burst(world, missed):
     import msgspec

@@ -276,10 +276,10 @@ async def test_a_bug_in_every_advance_ends_the_run_and_frees_its_place(
 
 async def test_a_result_too_large_for_an_event_is_left_out_of_it(house: House) -> None:
     await house.apply(
-        area('  - return: "{{ \'x\' * 5000000 }}"'),
+        area('  - return: "{{ trigger.big }}"'),
         'area: ear\nwhen: [{area.ended: {area: one}}]\nthen: [{return: "{{ [trigger.state, trigger.result is none] }}"}]',
     )
-    run_id = await house.send("one")
+    run_id = await house.send("one", {"big": "x" * 5_000_000})
     assert await states(house, run_id) == ["done"]
     runs = await house.app.runs.list(house.actor, area="ear")
     assert (await house.run(runs[0]["id"]))["result"] == ["done", True]

@@ -211,3 +211,90 @@ def test_answers_are_json_on_stdout_and_nothing_else(areabox, api):
     result = areabox("area", "on", "a", "--json")
     assert json.loads(result.out)["state"] == "on"
     assert result.err == ""
+
+
+SERVICE = {
+    "id": "lamp",
+    "name": "Lamp",
+    "about": "A lamp.",
+    "actions": [],
+    "reactions": [
+        {
+            "id": "lamp.dim",
+            "title": "Dim",
+            "help": "Dim the lamp.",
+            "schema": {
+                "properties": {
+                    "percent": {"type": "integer", "description": "0 is off."},
+                    "mode": {"enum": ["fast", "slow"], "default": "fast"},
+                },
+                "required": ["percent"],
+            },
+            "output": {"properties": {"was": {"type": "integer"}}},
+        }
+    ],
+    "auth": [
+        {
+            "id": "fields",
+            "label": "A lamp",
+            "schema": {
+                "properties": {"url": {"type": "string", "format": "uri"}, "token": {"type": "string", "writeOnly": True}},
+                "required": ["url", "token"],
+            },
+        }
+    ],
+}
+
+
+def test_a_service_is_shown_with_its_forms_and_the_command_that_connects_it(areabox, api):
+    api.on("GET /services/lamp", SERVICE)
+    out = areabox("service", "show", "lamp").out
+    assert "lamp.dim  reaction  Dim\n  Dim the lamp.\n" in out
+    assert '    percent  integer      needed; 0 is off.\n    mode     fast | slow  default "fast"\n  gives was\n' in out
+    assert "areabox connection add NAME lamp --auth fields --set url=… --secret token" in out
+
+
+def test_a_connector_that_cannot_be_loaded_is_told_by_its_name(areabox, data_dir):
+    (data_dir / "connectors").mkdir(parents=True)
+    (data_dir / "connectors" / "lamp.py").write_text("import nothing_of_that_name\n")
+    result = areabox("service", "check", "lamp")
+    assert result.code == 1
+    assert "ModuleNotFoundError: No module named 'nothing_of_that_name' (line 1)" in result.out
+    assert result.err == ""
+
+
+def test_a_step_is_resolved_as_what_was_found_out(areabox, api):
+    api.on("POST /runs/r1/steps/s1/resolve", RUN)
+    result = areabox("run", "resolve", "r1", "s1", "--as", "done")
+    assert (result.code, api.last["body"]) == (0, {"as": "done"})
+    assert result.err == "s1 of r1: done\n"
+
+
+def test_an_unknown_state_is_a_usage_error(areabox, api):
+    result = areabox("run", "list", "--state", "finished")
+    assert (result.code, api.asked) == (2, [])
+    assert "uncertain" in result.err
+
+
+def test_no_command_has_an_option_twice(areabox):
+    from areabox.cli.main import COMMANDS
+    from areabox.cli.main import areabox as group
+
+    def leaves(command, name):
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield name, command
+        for key, value in (inner or {}).items():
+            yield from leaves(value, f"{name} {key}")
+
+    for top in COMMANDS:
+        for name, command in leaves(group.get_command(None, top), top):
+            options = [text for parameter in command.params for text in parameter.opts if text.startswith("-")]
+            assert len(options) == len(set(options)), name
+
+
+def test_the_effective_values_are_shown(areabox, data_dir):
+    values = {row["setting"]: row["value"] for row in areabox("config", "--json").json}
+    assert values["database"] == str(data_dir / "areabox.db")
+    assert values["key_file"] == str(data_dir / "areabox.key")
+    assert values["timezone"]

@@ -108,6 +108,10 @@ def test_without_a_daemon_the_commands_work_on_the_file(run, tmp_path):
     assert (code, json.loads(out)["result"]) == (0, {"n": 1, "who": "Bo"})
     assert run("area", "test", "hello", "--trigger", '{"json": {"name": "Bo"}}')[0] == 0
     assert run("apply", "-", stdin="area: broken\nwhen: []\n")[0] == 65
+    code, _, err = run("apply", "-", "--prune", stdin="# nothing\n")
+    assert (code, "it holds no area" in err) == (65, True)
+    code, _, err = run("area", "test", "hello")
+    assert (code, "the example event of webhook.received" in err) == (1, True)  # whose JSON has no name
     assert run("area", "rm", "hello", "--yes")[0] == 0
     assert json.loads(run("area", "list", "--json")[1])["items"] == []
 
@@ -144,7 +148,18 @@ def test_a_backup_with_a_passphrase_restores_everything_elsewhere(run, tmp_path)
     code, out, err = run("resume", "--json", "--data-dir", elsewhere)
     assert (code, json.loads(out)["facts"]["paused"]) == (0, False), err
     assert run("restore", copy, "--check", AREABOX_PASSPHRASE="another phrase")[0] == 65
+    assert "under a passphrase" in run("restore", copy, "--data-dir", str(tmp_path / "third"))[2]
     assert run("db", "status", "--data-dir", elsewhere)[0] == 0
+
+
+def test_who_restores_without_the_key_is_told_where_it_belongs(run, tmp_path):
+    run("user", "add", "o@example.org", "--role", "owner", "--password-stdin", stdin="correct horse battery\n")
+    copy, elsewhere = str(tmp_path / "copy.db"), tmp_path / "elsewhere"
+    assert run("backup", copy)[0] == 0
+    code, _, err = run("restore", copy, "--data-dir", str(elsewhere))
+    assert code == 0
+    assert f"put that at {elsewhere / 'areabox.key'} before the first start" in err
+    assert "need the key" not in run("restore", copy, "--overwrite", "--yes")[2]
 
 
 def test_what_is_no_backup_is_refused(run, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,8 @@ from areabox.clock import SystemClock
 from areabox.services.calls import Services
 from areabox.services.connections import Connections
 from areabox.services.egress import Egress
+from areabox.services.folders import Folders
+from areabox.services.host import House
 from tests.actions.conftest import world
 from tests.services.conftest import backend, catalogue, connections, server, services, vault
 from tests.services.loopback import names
@@ -25,7 +28,7 @@ __all__ = ["backend", "catalogue", "certificate", "connections", "server", "serv
 
 
 @pytest.fixture
-async def house(world: Any, catalogue: Any, vault: Any) -> AsyncIterator[SimpleNamespace]:
+async def house(world: Any, catalogue: Any, vault: Any, tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
     """Listeners over the real catalogue, connections and services, for areas of the user `u1`.
 
     `awake()` is a listener of a process that has just started, with services of its own; `asleep()` ends the last.
@@ -34,14 +37,19 @@ async def house(world: Any, catalogue: Any, vault: Any) -> AsyncIterator[SimpleN
     world.subscriptions = Subscriptions(world.backend, world.clock, catalogue, vault)
     world.inbox = Inbox(world.backend, world.clock, world.runs, world.subscriptions)
     house = SimpleNamespace(world=world, connections=connections, services=None, listener=None)
+    house.files = tmp_path / "files"
+    house.files.mkdir()
     egress = Egress(
         SystemClock(),
         allow=[ipaddress.ip_network("127.0.0.0/8")],
-        resolve=names({"home.example.org": ["127.0.0.1"], "127.0.0.1": ["127.0.0.1"], "10.255.255.1": ["10.255.255.1"]}),
+        resolve=names(
+            {"home.example.org": ["127.0.0.1"], "127.0.0.1": ["127.0.0.1"], "10.255.255.1": ["10.255.255.1"]}
+        ),
     )
 
     async def awake() -> Listener:
-        house.services = Services(world.clock, catalogue, connections, egress)
+        host = House(world.backend, world.clock, folders=Folders([house.files]))
+        house.services = Services(world.clock, catalogue, connections, egress, house=host)
         house.listener = Listener(
             world.backend, world.clock, world.subscriptions, world.inbox, house.services, connections
         )
@@ -54,7 +62,7 @@ async def house(world: Any, catalogue: Any, vault: Any) -> AsyncIterator[SimpleN
             await house.services.close()
         house.services = None
 
-    async def react(name: str, connection: Any, key: str = "k", attempt: int = 1, **params: Any) -> Any:
+    async def react(name: str, connection: Any, /, key: str = "k", attempt: int = 1, **params: Any) -> Any:
         return await house.services.react(
             name, params, owner="u1", connection=connection.id, key=key, attempt=attempt, timeout_s=30
         )

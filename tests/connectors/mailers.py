@@ -57,6 +57,9 @@ service imap-login {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =
@@ -126,16 +129,16 @@ class Dovecot:
     def flags(self, folder: str = "INBOX") -> list[str]:
         """Return the flags of each message of a folder."""
         client = self.client()
-        client.select(folder, readonly=True)
-        _, lines = client.fetch("1:*", "(FLAGS)")
+        count = int(client.select(folder, readonly=True)[1][0])
+        _, lines = client.fetch("1:*", "(FLAGS)") if count else ("OK", [])
         client.logout()
         found = [line.decode().partition("(FLAGS (")[2].rstrip(")") for line in lines if line]
         return [flags.replace("\\Recent", "").strip() for flags in found]
 
     def subjects(self, folder: str = "INBOX") -> list[str]:
         client = self.client()
-        client.select(folder, readonly=True)
-        _, lines = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        count = int(client.select(folder, readonly=True)[1][0])
+        _, lines = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])") if count else ("OK", [])
         client.logout()
         return [line[1].decode().partition(":")[2].strip() for line in lines if isinstance(line, tuple)]
 

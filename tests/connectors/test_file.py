@@ -137,7 +137,9 @@ async def test_links_are_no_files(files: Services, home: Path, tmp_path: Path) -
     assert await react(files, "file.list", folder=str(home), deep=True) == {"files": []}
 
 
-async def test_a_folder_that_is_missing_or_too_full_says_so(files: Services, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_that_is_missing_or_too_full_says_so(
+    files: Services, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Transient, match="No such file"):
         async with listen(files, "file.created", None, None, folder=f"{home}/none") as events:
             await following(events)
@@ -148,7 +150,9 @@ async def test_a_folder_that_is_missing_or_too_full_says_so(files: Services, hom
         await react(files, "file.list", folder=str(home))
 
 
-async def test_a_folder_is_looked_at_though_nobody_tells(files: Services, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_is_looked_at_though_nobody_tells(
+    files: Services, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_watch, "RESCAN_S_ALONE", 0.05)
     monkeypatch.setattr(_watch.Bell, "_watch", lambda *_: None)
     cursor: dict[str, Any] = {}
@@ -250,7 +254,11 @@ async def test_files_are_copied_and_moved(files: Services, home: Path) -> None:
     (home / "a").write_text("1")
     assert await react(files, "file.copy", path=f"{home}/a", to=f"{home}/x/") == {"path": f"{home}/x/a", "size": 1}
     assert await react(files, "file.move", path=f"{home}/a", to=f"{home}/y/b") == {"path": f"{home}/y/b", "size": 1}
-    assert (os.path.exists(home / "a"), (home / "x" / "a").read_text(), (home / "y" / "b").read_text()) == (False, "1", "1")
+    assert (os.path.exists(home / "a"), (home / "x" / "a").read_text(), (home / "y" / "b").read_text()) == (
+        False,
+        "1",
+        "1",
+    )
     for name in ("copy", "move"):
         with pytest.raises(Permanent, match="File exists"):
             await react(files, f"file.{name}", path=f"{home}/x/a", to=f"{home}/y/b")
@@ -280,7 +288,10 @@ async def test_a_folder_is_listed(files: Services, home: Path) -> None:
         (home / name).write_text(name)
         os.utime(home / name, (number, number))
     found = await react(files, "file.list", folder=str(home), pattern="*.txt")
-    assert [(one["name"], one["modified"]) for one in found["files"]] == [("b.txt", "1970-01-01T00:00:00.000Z"), ("a.txt", "1970-01-01T00:00:01.000Z")]
+    assert [(one["name"], one["modified"]) for one in found["files"]] == [
+        ("b.txt", "1970-01-01T00:00:00.000Z"),
+        ("a.txt", "1970-01-01T00:00:01.000Z"),
+    ]
 
 
 # -- what is not allowed -----------------------------------------------------------------------------------------------
@@ -296,7 +307,12 @@ async def test_nothing_outside_is_touched(files: Services, home: Path, tmp_path:
     (home / "folder").symlink_to(outside)
     (home / "areabox").mkdir()
     (home / "areabox" / "areabox.key").write_text("k")
-    more = {"write": {"text": "x"}, "append": {"text": "x"}, "copy": {"to": f"{home}/to"}, "move": {"to": f"{home}/to"}}.get(name, {})
+    more = {
+        "write": {"text": "x"},
+        "append": {"text": "x"},
+        "copy": {"to": f"{home}/to"},
+        "move": {"to": f"{home}/to"},
+    }.get(name, {})
     for path in (
         f"{outside}/secret", f"{home}/../outside/secret", f"{home}/link", f"{home}/folder/secret", "/etc/hostname",
         f"{home}/areabox/areabox.key", f"{home}2/a",
@@ -328,7 +344,9 @@ async def test_a_pipe_is_no_file_and_does_not_hang(files: Services, home: Path) 
         await react(files, "file.append", path=f"{home}/pipe", text="x")
 
 
-def test_a_link_that_is_put_in_the_way_meanwhile_leads_nowhere(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_that_is_put_in_the_way_meanwhile_leads_nowhere(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (home / "inner").mkdir()
     folders, judged = Folders([home]), Folders._judged
 

@@ -94,7 +94,13 @@ async def test_the_method_says_what_a_lost_answer_means(
     server.answer = lambda request: None
     with pytest.raises(kind):
         await services.react(
-            "http.request", {"url": server.url, **params}, owner="ann", connection=None, key=KEY, attempt=1, timeout_s=0.1
+            "http.request",
+            {"url": server.url, **params},
+            owner="ann",
+            connection=None,
+            key=KEY,
+            attempt=1,
+            timeout_s=0.1,
         )
 
 
@@ -138,7 +144,13 @@ async def test_what_is_no_address_is_refused_before_anything_is_sent(services: S
     ],
 )
 async def test_a_connection_adds_its_secret_for_its_own_site_only(
-    services: Services, connections: Connections, server: Server, way: str, values: dict[str, str], header: str, sent: str
+    services: Services,
+    connections: Connections,
+    server: Server,
+    way: str,
+    values: dict[str, str],
+    header: str,
+    sent: str,
 ) -> None:
     other = Server()
     await other.open()

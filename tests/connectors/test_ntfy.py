@@ -32,7 +32,13 @@ class Ntfy:
     async def __call__(self, connection: Connection) -> None:
         while True:
             request = await connection.read()
-            self.asked.append((f"{request.method} {request.path}", request.headers, request.body and msgspec.json.decode(request.body)))
+            self.asked.append(
+                (
+                    f"{request.method} {request.path}",
+                    request.headers,
+                    request.body and msgspec.json.decode(request.body),
+                )
+            )
             parts = urlsplit(request.path)
             if request.headers.get("authorization") not in (None, f"Bearer {TOKEN}"):
                 await self.reply(connection, "401 Unauthorized", {"code": 40101, "http": 401, "error": "unauthorized"})
@@ -56,7 +62,12 @@ class Ntfy:
         await self.reply(connection, "200 OK", self.add(**body))
 
     def add(self, **fields: Any) -> dict[str, Any]:
-        message = {"id": f"m{len(self.kept):011}", "time": 1767225600 + len(self.kept), "expires": 1767268800, "event": "message"} | fields
+        message = {
+            "id": f"m{len(self.kept):011}",
+            "time": 1767225600 + len(self.kept),
+            "expires": 1767268800,
+            "event": "message",
+        } | fields
         self.kept.append(message)
         for topics, queue in self.streams:
             if message["topic"] in topics:
@@ -66,10 +77,16 @@ class Ntfy:
     async def stream(self, connection: Connection, topics: set[str], query: dict[str, list[str]]) -> None:
         queue: asyncio.Queue[Any] = asyncio.Queue()
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson; charset=utf-8\r\n\r\n")
-        await self.line(connection, {"id": "o", "time": 1767225600 + len(self.kept), "event": "open", "topic": ",".join(topics)})
+        await self.line(
+            connection, {"id": "o", "time": 1767225600 + len(self.kept), "event": "open", "topic": ",".join(topics)}
+        )
         ids = [message["id"] for message in self.kept]
         if since := query.get("since", [""])[0]:
-            later = self.kept[ids.index(since) + 1 :] if since in ids else [m for m in self.kept if since.isdigit() and m["time"] >= int(since)]
+            later = (
+                self.kept[ids.index(since) + 1 :]
+                if since in ids
+                else [m for m in self.kept if since.isdigit() and m["time"] >= int(since)]
+            )
             for message in later:
                 queue.put_nowait(message)
         self.streams.append((topics, queue))
@@ -108,7 +125,12 @@ async def account(ntfy: Any, connections: Connections) -> str:
 
 async def test_a_message_is_pushed(services: Services, ntfy: Ntfy, account: str) -> None:
     found = await react(services, "ntfy.publish", account, topic="alerts", message="The door is open")
-    assert found == {"id": "m00000000000", "topic": "alerts", "time": "2026-01-01T00:00:00Z", "expires": "2026-01-01T12:00:00Z"}
+    assert found == {
+        "id": "m00000000000",
+        "topic": "alerts",
+        "time": "2026-01-01T00:00:00Z",
+        "expires": "2026-01-01T12:00:00Z",
+    }
     path, headers, body = ntfy.asked[0]
     assert (path, body) == ("POST /", {"topic": "alerts", "message": "The door is open", "priority": 3})
     assert headers["authorization"] == f"Bearer {TOKEN}"
@@ -144,7 +166,9 @@ async def test_what_is_refused_says_why(services: Services, ntfy: Any, account: 
             await react(services, "ntfy.publish", account, **({"topic": "a", "message": "x"} | bad))
 
 
-async def test_a_connection_is_named_after_the_account_or_the_server(connections: Connections, services: Services, ntfy: Any, account: str) -> None:
+async def test_a_connection_is_named_after_the_account_or_the_server(
+    connections: Connections, services: Services, ntfy: Any, account: str
+) -> None:
     assert await label(services, account) == "ann"
     nobody = (await connections.create("ann", "ntfy", {"url": ntfy.url}, name="open")).id
     assert await label(services, nobody) == ntfy.url
@@ -157,7 +181,15 @@ async def test_messages_come_by_the_stream_with_all_their_fields(services: Servi
         await ntfy.opened.wait()
         ntfy.keepalive()
         ntfy.add(topic="other", message="not asked for")
-        ntfy.add(topic="doors", message="open", title="Door", priority=4, tags=["door"], click="https://example.org/", attachment={"name": "a.jpg", "url": "https://example.org/a.jpg", "expires": 1})
+        ntfy.add(
+            topic="doors",
+            message="open",
+            title="Door",
+            priority=4,
+            tags=["door"],
+            click="https://example.org/",
+            attachment={"name": "a.jpg", "url": "https://example.org/a.jpg", "expires": 1},
+        )
         assert await waiting == {
             "id": "m00000000002", "topic": "doors", "message": "open", "title": "Door", "priority": 4, "tags": ["door"],
             "click": "https://example.org/", "time": "2026-01-01T00:00:02Z",
@@ -188,6 +220,8 @@ async def test_after_a_break_what_was_missed_is_asked_for(services: Services, nt
 
 async def test_the_server_filters(services: Services, ntfy: Ntfy, account: str) -> None:
     ntfy.kept.append({"id": "x", "time": 9_999_999_999, "event": "message", "topic": "a", "message": "m"})
-    async with listen(services, "ntfy.message", {"since": "5"}, account, topic="a", priority=[4, 5], tags=["door", "front"]) as events:
+    async with listen(
+        services, "ntfy.message", {"since": "5"}, account, topic="a", priority=[4, 5], tags=["door", "front"]
+    ) as events:
         await following(events)
     assert ntfy.asked[-1][0] == "GET /a/json?priority=4%2C5&tags=door%2Cfront&since=5"

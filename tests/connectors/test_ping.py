@@ -52,7 +52,9 @@ async def port() -> AsyncIterator[Port]:
     await made.close()
 
 
-async def test_what_goes_down_fires_after_it_was_missed_in_a_row(services: Services, port: Port, clock: FakeClock) -> None:
+async def test_what_goes_down_fires_after_it_was_missed_in_a_row(
+    services: Services, port: Port, clock: FakeClock
+) -> None:
     cursor: dict[str, Any] = {}
 
     async def look() -> list[Any]:
@@ -106,8 +108,12 @@ async def test_what_is_down_from_the_beginning_is_where_it_begins(services: Serv
     assert cursor["state"] == "down"
 
 
-@pytest.mark.parametrize(("status", "up"), [(200, True), (204, True), (401, True), (403, True), (404, False), (500, False), (503, False)])
-async def test_a_page_is_there_if_it_answers_well_or_asks_who_you_are(services: Services, server: Server, status: int, up: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "up"), [(200, True), (204, True), (401, True), (403, True), (404, False), (500, False), (503, False)]
+)
+async def test_a_page_is_there_if_it_answers_well_or_asks_who_you_are(
+    services: Services, server: Server, status: int, up: bool
+) -> None:
     server.answer = reply(status)
     found = await react(services, "ping.check", target=server.url)
     assert (found["up"], found["error"]) == (up, "" if up else f"the status is {status}")
@@ -121,7 +127,9 @@ async def test_a_port_is_looked_at_now(services: Services, port: Port) -> None:
     assert (await react(services, "ping.check", target=port.target))["up"] is False
 
 
-async def test_a_server_that_hangs_is_not_there(services: Services, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_hangs_is_not_there(
+    services: Services, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ping, "TRY_S", 0.05)
     server.answer = lambda request: None
     assert await react(services, "ping.check", target=server.url) == {"up": False, "ms": None, "error": "no answer"}
@@ -142,7 +150,9 @@ async def test_where_nobody_may_ask_is_said_and_is_not_down(services: Services, 
             await react(services, "ping.check", target=target)
 
 
-async def test_a_machine_at_home_may_be_asked_where_an_owner_typed_it(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_machine_at_home_may_be_asked_where_an_owner_typed_it(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[frozenset[str]] = []
 
     async def dial(host: str, port: int, *, timeout_s: float, literal_hosts: frozenset[str]) -> Any:
@@ -166,7 +176,9 @@ def test_what_is_no_target_is_said_when_the_area_is_stored(catalogue: Catalogue,
     assert [problem.pointer for problem in operation.check({"target": "a", "every": "1s"})] == ["/every"]
 
 
-@pytest.mark.parametrize("target", ["nas", "nas.home", "nas:22", "192.168.1.1", "::1", "http://[::1]:80/a", "https://example.org"])
+@pytest.mark.parametrize(
+    "target", ["nas", "nas.home", "nas:22", "192.168.1.1", "::1", "http://[::1]:80/a", "https://example.org"]
+)
 def test_targets_are_machines_ports_and_pages(catalogue: Catalogue, target: str) -> None:
     operation = catalogue.action("ping.down")
     assert operation is not None
@@ -186,7 +198,14 @@ def test_an_answer_is_known_with_its_ip_header_or_without() -> None:
     token = b"t" * 16
     answer, own = b"\0" * 8 + token, b"\x08" + b"\0" * 7 + token
     header = b"\x45" + b"\0" * 19
-    for data, right in ((answer, True), (header + answer, True), (header + own, False), (own, False), (answer[:-1] + b"x", False), (b"", False)):
+    for data, right in (
+        (answer, True),
+        (header + answer, True),
+        (header + own, False),
+        (own, False),
+        (answer[:-1] + b"x", False),
+        (b"", False),
+    ):
         assert _echo._answers(data, socket.AF_INET, 0, token) is right
 
 
@@ -248,7 +267,9 @@ async def silent(connection: Any) -> None:
     await connection.reader.read()
 
 
-async def test_a_certificate_that_runs_out_fires_and_again_shortly_before(services: Services, certified: Any, clock: FakeClock) -> None:
+async def test_a_certificate_that_runs_out_fires_and_again_shortly_before(
+    services: Services, certified: Any, clock: FakeClock
+) -> None:
     async with serving(silent, tls=certified(20.5, 4711)) as server:
         found = []
         for _ in range(23):

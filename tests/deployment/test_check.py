@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from areabox.database.migrate import migrate
@@ -110,3 +111,38 @@ def test_the_state_of_the_database_counts_its_rows(made):
     assert status["pending"] == []
     assert status["rows"]["run"] == 0
     assert check.pending(made.database_path) == []
+
+
+@pytest.fixture
+async def running(made, monkeypatch):
+    """What a daemon on the data directory says, by path; it answers over its socket."""
+    says = {"/health": {}, "/ready": {}, "/api/v1/system": {}} | {
+        f"/api/v1/{name}": {"items": []} for name in ("areas", "connections")
+    }
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json=says[request.url.path])
+
+    monkeypatch.setattr(check, "answers", lambda path: True)
+    monkeypatch.setattr(check.httpx2, "AsyncHTTPTransport", lambda uds: httpx2.MockTransport(answer))
+    return says
+
+
+async def test_what_a_running_daemon_knows_is_told(made, running):
+    assert (await found(made))["daemon"].state == OK
+    running["/api/v1/system"] = {
+        "facts": {"paused": True},
+        "connector_errors": [{"source": "lamp.py", "message": "SyntaxError"}],
+    }
+    running["/api/v1/areas"] = {
+        "items": [{"area": "news", "subscriptions": [{"action": "rss.new_entry", "error": "404"}, {"action": "a.b"}]}]
+    }
+    running["/api/v1/connections"] = {"items": [{"name": "home", "state": "dead", "error": "401"}, {"state": "ok"}]}
+    findings = await found(made)
+    told = {about: finding.detail for about, finding in findings.items() if finding.state == WARNING}
+    assert told == {
+        "paused": "nothing runs by itself, as after a restore",
+        "connector": "lamp.py: SyntaxError",
+        "area news": "rss.new_entry: 404",
+        "connection home": "401",
+    }

@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from typing import Self
 
 from tests.faults.daemon import free_port
 
@@ -124,7 +125,7 @@ class Party:
     def url(self, name: str) -> str:
         return f"{'https' if name == 'not-tls' else 'http'}://127.0.0.1:{self.ports[name]}/"
 
-    async def __aenter__(self) -> Party:
+    async def __aenter__(self) -> Self:
         for name, answer in FAULTS.items():
             if answer is None:
                 self.ports[name] = free_port()

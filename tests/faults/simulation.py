@@ -446,5 +446,3 @@ class _Watch(logging.Handler):
         full = self.sim.disk.full or "disk is full" in str(error)
         if record.levelno >= logging.ERROR and not full:
             self.sim.wrong(f"logged: {text}: {error!r}")
-        elif "gave a job up" in text:
-            self.sim.wrong(f"logged: {text} {record.__dict__.get('run')} {record.__dict__.get('path')}")

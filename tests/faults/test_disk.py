@@ -86,7 +86,7 @@ async def test_a_full_disk_is_told_and_survived_at_any_moment(small: Path, tmp_p
             await asyncio.sleep(chance.uniform(0, 1.0))
             (small / "filler").unlink()
             slowest = max(slowest, await until(lambda: sender.last == 202, HEALED_S, "it heals"))
-        await until(lambda: daemon.ready(), HEALED_S, "it is ready")
+        await until(daemon.ready, HEALED_S, "it is ready")
         sender.stopped = True
         await asyncio.gather(*senders)
         acknowledged = {id for id, status in sender.told.items() if status == 202}
@@ -122,6 +122,6 @@ async def test_it_does_not_start_on_a_full_disk_as_if_nothing_were_wrong(small: 
     if daemon.process is not None and daemon.process.poll() is not None:
         assert daemon.process.returncode in (1, 78), daemon.log.read_text()[-2000:]
         await asyncio.to_thread(daemon.start)
-    await until(lambda: daemon.ready(), HEALED_S, "it is ready once there is room")
+    await until(daemon.ready, HEALED_S, "it is ready once there is room")
     await asyncio.to_thread(daemon.kill)
     assert daemon.rows("pragma integrity_check") == [("ok",)]

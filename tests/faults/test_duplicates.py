@@ -53,7 +53,8 @@ async def test_one_run_for_each_id_however_often_it_comes(house: House) -> None:
             listed = shown + chance.choices(shown, k=len(shown) * 3 // 10)
             chance.shuffle(listed)
             sink.listed = listed
-            await until(lambda: len(done) >= quarter * DELIVERIES // 5, 120, "hooks are taken")
+            enough = quarter * DELIVERIES // 5
+            await until(lambda enough=enough: len(done) >= enough, 120, "hooks are taken")  # type: ignore[misc]
             if quarter == 2:
                 await asyncio.to_thread(daemon.kill)  # and what was under way is delivered again
                 await asyncio.to_thread(daemon.start)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from areabox.database import Unit
 from areabox.database.sqlite import SqliteBackend
@@ -89,6 +89,14 @@ class JobStore(RuleBasedStateMachine):
 
     @rule(target=attempts, id=jobs)
     def begin(self, id: str) -> Any:
+        return self._begin(id)
+
+    @rule(target=attempts, job=attempts)
+    def begin_again(self, job: Job) -> Any:
+        """Overtake an attempt, if its job is ready."""
+        return self._begin(job.id)
+
+    def _begin(self, id: str) -> Any:
         job = self.runner.run(queue.begin(self.backend, self.clock, id))
         row = self.model.get(id)
         if row is None or row.state != "ready":
@@ -109,8 +117,8 @@ class JobStore(RuleBasedStateMachine):
         if allowed:
             del self.model[job.id]
 
-    @rule(target=attempts, job=consumes(attempts), due=DUE, key=KEY)
-    def park(self, job: Job, due: int | None, key: str | None) -> Any:
+    @rule(job=attempts, due=DUE, key=KEY)
+    def park(self, job: Job, due: int | None, key: str | None) -> None:
         if due is None and key is None:
             due = 1
         due = None if due is None else self.clock.now + due
@@ -121,7 +129,6 @@ class JobStore(RuleBasedStateMachine):
         if row is not None:
             row.state, row.due, row.wait_key, row.begun, row.input = "waiting", due, key, None, {"n": 1}
             row.attempt = job.attempt
-        return job
 
     @rule(id=jobs, input=st.none() | st.just({"woken": True}))
     def wake(self, id: str, input: Any) -> None:

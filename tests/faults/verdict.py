@@ -85,6 +85,8 @@ def _feeds(sim: Simulation) -> list[str]:
         wanted = list(range(max(baseline, default=-1) + 1, cursor)) if baseline or numbers else []
         if not baseline and numbers:
             wanted = list(range(numbers[0], cursor))
+        if sub["baseline"]:
+            found.append(f"feed {feed} still takes its baseline")
         if [n for n in numbers if n < cursor] != wanted:
             found.append(f"feed {feed}: the items {Counter(wanted) - Counter(numbers)} are lost, {Counter(numbers) - Counter(wanted)} too many")
     return found

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from areabox.areas.durations import parse_duration
 from areabox.clock import encode_id
 from areabox.database import Unit
 from areabox.database import migrate as migrations
@@ -270,8 +269,3 @@ class InlineBackend(SqliteBackend):
             self.trace.note(work.sql, tuple(work.args), len(result) if isinstance(result, list) else result)
         else:
             self.trace.note([tuple(statement.args) for statement in work.statements], result is True)
-
-
-def hours(duration: str) -> float:
-    """Return a duration in seconds."""
-    return parse_duration(duration) / 1000

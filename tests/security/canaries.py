@@ -76,7 +76,7 @@ class Gossip:
         body = json.dumps({"name": " ".join(lines), "lines": lines, "error": {"message": " ".join(lines)}, "pad": ["x" * 64] * 400}).encode()
         safe = quote(" ".join(told))
         head = [f"HTTP/1.1 {status} {' '.join(told)}", f"Content-Length: {len(body)}", "Content-Type: application/json", f"ETag: \"{' '.join(told)}\"",
-                f"X-Told: {' '.join(told)}", f"Retry-After: {safe}", f"WWW-Authenticate: Bearer error=\"{safe}\"", f"Last-Modified: {safe}"]  # fmt: skip
+                f"X-Told: {' '.join(told)}", f"Retry-After: {safe}", f'WWW-Authenticate: Bearer error="{safe}"', f"Last-Modified: {safe}"]  # fmt: skip
         if status in (302, 307):
             head.append(f"Location: /200/{safe}?told={safe}")
         return "\r\n".join(head).encode() + b"\r\n\r\n" + body

@@ -165,6 +165,10 @@ async def test_an_answer_that_is_no_json_is_an_error_of_the_service(client: Clie
 async def test_an_empty_answer_has_no_json(client: Client, server: Server) -> None:
     server.answer = reply(204)
     assert (await client.get("/")).json() is None
+    server.answer = reply(200)
+    assert (await client.post("/")).json() is None  # what was done need not be told
+    with pytest.raises(Transient, match="the answer 200 is empty"):
+        (await client.get("/")).json()
 
 
 async def test_what_has_not_changed_is_not_sent_again(client: Client, server: Server, cursor: dict[str, Any]) -> None:
