@@ -17,6 +17,16 @@ import msgspec
 
 from areabox.actions import push_rows
 from areabox.actions.making import POLL_MS_DEFAULT, Seal
+from areabox.actions.push_pace import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    NEVER_MS,
+    backoff_ms,
+    grace_ms,
+    renewal_ms,
+    slow_ms,
+)
 from areabox.actions.push_rows import Deal, Push
 from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
@@ -27,7 +37,6 @@ from areabox.errors import (
     ConfigurationError,
     ConnectorError,
     InputError,
-    RateLimited,
     Transient,
     Uncertain,
 )
@@ -35,14 +44,8 @@ from areabox.monitoring.loops import Bell
 
 log = logging.getLogger(__name__)
 
-MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
-CATCH_UP = 6  # how much slower is polled while deliveries come
-CATCH_UP_MS_MAX = 6 * HOUR_MS
-GRACE_MS = 5 * MINUTE_MS  # a delivery may be slower than a poll
-RENEW_AT = 0.8  # of a subscription's life
 DOUBTED = 2  # made anew so often without any delivery, it is not relied on any more
 END_TRIES = 12
-NEVER_MS = 3_650 * DAY_MS
 AT_ONCE = 8
 SLEEP_S_MAX = 60.0
 SCAN_MS = HOUR_MS
@@ -144,7 +147,7 @@ class Pushes:
             return every_ms
         if not push.caught_up and begun_ms < push.made:
             return every_ms
-        return _slow_ms(every_ms)
+        return slow_ms(every_ms)
 
     async def polled(self, sub: Subscription, begun_ms: int, news: int) -> None:
         """Judge by what a poll found whether all is delivered that should be."""
@@ -155,9 +158,8 @@ class Pushes:
             return
         if not push.caught_up:
             await self._save(push, caught_up=True)
-        elif news and push.suspect is None and self._last(push) < now - _slow_ms(sub.every_ms or POLL_MS_DEFAULT):
-            wait_ms = min(GRACE_MS << min(2 * push.remade, 12), DAY_MS)
-            await self._save(push, suspect=now, due=min(push.due, now + wait_ms))
+        elif news and push.suspect is None and self._last(push) < now - slow_ms(sub.every_ms or POLL_MS_DEFAULT):
+            await self._save(push, suspect=now, due=min(push.due, now + grace_ms(push.remade)))
             self.bell.ring()
 
     async def reconnected(self, connection: str) -> None:
@@ -264,7 +266,7 @@ class Pushes:
         try:
             await (self._renew(push) if renewing else self._subscribe(push))
         except _LATER as error:
-            await self._failed(push, error, _backoff_ms(push.fails + 1, error))
+            await self._failed(push, error, backoff_ms(push.fails + 1, error))
         except _REFUSALS as error:
             if not renewing:
                 await self._failed(push, error, DAY_MS)
@@ -311,7 +313,7 @@ class Pushes:
         try:
             await self._unsubscribe(push, deal)
         except _REFUSALS as error:
-            log.info("an old subscription at %s was not ended: %s", push.action, error)
+            log.info("an old subscription at %s was not ended: %s", push.action, self._said(push, error))
 
     async def _end(self, push: Push) -> bool:
         """Have a service deliver no more, and forget it; False: it must be told again later."""
@@ -320,11 +322,11 @@ class Pushes:
                 await self._unsubscribe(push, self._deal(push))
         except _LATER as error:
             if push.fails < END_TRIES:
-                await self._failed(push, error, _backoff_ms(push.fails + 1, error))
+                await self._failed(push, error, backoff_ms(push.fails + 1, error))
                 return False
-            log.warning("%s goes on delivering, since it could not be told: %s", push.action, error)
+            log.warning("%s goes on delivering, since it could not be told: %s", push.action, self._said(push, error))
         except _REFUSALS as error:
-            log.warning("%s could not be told to deliver no more: %s", push.action, error)
+            log.warning("%s could not be told to deliver no more: %s", push.action, self._said(push, error))
         unit = Unit()
         push_rows.delete(unit, push)
         await self._backend.commit(unit)
@@ -345,11 +347,19 @@ class Pushes:
             self.soon(id)
 
     async def _failed(self, push: Push, error: AreaboxError, wait_ms: int, **changes: Any) -> None:
-        log.info("%s is not delivered, and goes on being polled: %s", push.action, error)
-        after = {"fails": push.fails + 1, "error": str(error) or type(error).__name__}
+        said = self._said(push, error)
+        log.info("%s is not delivered, and goes on being polled: %s", push.action, said)
+        after = {"fails": push.fails + 1, "error": said}
         await self._save(push, **after, **changes, due=self._clock.now_ms() + wait_ms)
         if not push.fails and push.made is not None:
             self._soon(push.subscription)
+
+    def _said(self, push: Push, error: AreaboxError) -> str:
+        """Return an error's words without what only the service may know; services like to repeat what they refuse."""
+        text = str(error) or type(error).__name__
+        if isinstance(error, ConnectorError):
+            text = text.replace(push.hook, "***").replace(self._deal(push).secret, "***")
+        return text
 
     async def _save(self, push: Push, **changes: Any) -> None:
         """Change fields of one, as it is by now."""
@@ -367,8 +377,7 @@ class Pushes:
         return self._heard.get(push.subscription) or push.heard or 0
 
     def _renewal(self, since_ms: int, push: Push) -> int:
-        life_ms = self._subscriptions.operation(push.action).renew_ms
-        return since_ms + (NEVER_MS if life_ms is None else int(life_ms * RENEW_AT))
+        return since_ms + renewal_ms(self._subscriptions.operation(push.action).renew_ms)
 
     def _url(self, hook: str) -> str:
         return f"{self._base}/hooks/{hook}"
@@ -380,17 +389,6 @@ class Pushes:
     def _deal(self, push: Push) -> Deal:
         assert self._seal is not None
         return msgspec.json.decode(self._seal.open(_purpose(push.subscription), push.sealed), type=Deal)
-
-
-def _slow_ms(every_ms: int) -> int:
-    return max(every_ms, min(every_ms * CATCH_UP, CATCH_UP_MS_MAX))
-
-
-def _backoff_ms(fails: int, error: AreaboxError) -> int:
-    wait_ms = min(MINUTE_MS << min(fails - 1, 10), HOUR_MS)
-    if isinstance(error, RateLimited) and error.retry_after_s:
-        return max(wait_ms, min(int(error.retry_after_s * 1000), DAY_MS))
-    return wait_ms
 
 
 def _purpose(id: str) -> str:

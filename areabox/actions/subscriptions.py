@@ -108,6 +108,10 @@ class Subscriptions:
         sub = await self._by_identity(self._maker.identity("", owner, want), rows.Draft(unit))
         if sub is None:
             return self._maker.create(unit, "", owner, want, active=True)
+        return self.switch_on(unit, sub)
+
+    def switch_on(self, unit: Unit, sub: Subscription) -> Subscription:
+        """Have just this source on, for a run that waits for it, and return it."""
         return sub if sub.active else self._maker.switch(unit, sub, active=True)
 
     async def enable(self, unit: Unit, area_id: str) -> None:
@@ -203,7 +207,6 @@ class _Reconciliation:
         kept, action = {(other.role, other.place) for other in wanted}, self._maker.operation(want.action).id
         renamed = [sub for sub in self._before if sub.action == action and (sub.role, sub.place) not in kept]
         return renamed[0] if len(renamed) == 1 and renamed[0].id not in self._chosen else None
-
 
     def _free(self) -> list[Subscription]:
         return [sub for sub in self._before if sub.id not in self._chosen]

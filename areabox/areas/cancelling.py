@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from areabox.areas import store
+from areabox.areas import gathering, store
 from areabox.areas.ending import Ending
 from areabox.areas.live import Live
 from areabox.areas.registry import Registry
@@ -35,7 +35,7 @@ class Cancelling:
             queue.cancel(unit, run.id, prefix)
         for job in gone:
             if job.kind == "collect":
-                unit.do("delete from collected where key = ?", job.id)
+                gathering.drop(unit, job.id)
             del run.jobs[job.id]
             self._registry.forget(job)
         return gone

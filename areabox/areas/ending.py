@@ -88,10 +88,11 @@ class Ending:
                 "area": run.slug, "run": run.id, "state": end.state, "result": end.result,
                 "error": end.reason if end.state == "failed" else None,
             }  # fmt: skip
+            dedupe, depth = f"{run.root}~{run.id}", run.depth + 1
             try:
-                event = self.inbox.event(found, payload, depth=run.depth + 1)
+                event = self.inbox.event(found, payload, dedupe=dedupe, depth=depth)
             except InputError:  # the result is too large for an event
-                event = self.inbox.event(found, {**payload, "result": None}, depth=run.depth + 1)
+                event = self.inbox.event(found, {**payload, "result": None}, dedupe=dedupe, depth=depth)
             self.inbox.add(unit, event)
 
     def _tell_owner(self, unit: Unit, run: RunState, end: End) -> None:
@@ -104,6 +105,11 @@ class Ending:
                 unit, owner=run.owner, kind="run_failed", title=f"{name} failed", body=end.reason or "",
                 link=f"/runs/{run.id}",
             )  # fmt: skip
+
+
+def root_of(action: str | None, dedupe: str | None) -> str | None:
+    """Return the run that an event goes back to, over however many others; None if it is not of a run's end."""
+    return dedupe.partition("~")[0] if action == ENDED_ACTION and dedupe and "~" in dedupe else None
 
 
 def _matches(params: dict[str, Any], run: RunState, end: End) -> bool:

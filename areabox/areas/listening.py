@@ -30,7 +30,7 @@ class Listening:
         """Return the subscription that a waiting step listens to, made and switched on if need be."""
         for found in await self._subscriptions.for_area(run.area):
             if found.role == "wait" and found.place == node and found.action == action and found.params == params:
-                return found
+                return await self.keep_on(found.id)
         operation = self._subscriptions.operation(action)
         id = None
         if connection is not None or getattr(operation, "needs_connection", False):
@@ -42,3 +42,14 @@ class Listening:
             if not unit.statements or await self._backend.commit(unit):
                 return found
         raise InputError(f"could not listen to {action}: others were faster each time")
+
+    async def keep_on(self, id: str) -> Subscription:
+        """Return a subscription, switched on again if its area was switched off or it looked as if nobody listened."""
+        for _ in range(TRIES):
+            found, unit = await self._subscriptions.load(id), Unit()
+            if found is None:
+                raise InputError("what it waits for is not listened to any more")
+            found = self._subscriptions.switch_on(unit, found)
+            if not unit.statements or await self._backend.commit(unit):
+                return found
+        raise InputError("could not listen to what it waits for: others were faster each time")

@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 from weakref import WeakValueDictionary
 
 from areabox.areas import store
+from areabox.areas.ending import root_of
 from areabox.areas.model import Program
 from areabox.areas.outline import Outline
 from areabox.areas.registry import Registry
@@ -92,14 +93,16 @@ class Live:
             trigger=await store.trigger(self._backend, row), started=row["started"], event=row["event"],
             url=self.url(row["id"]), key=row["key"], dry=bool(row["dry"]), depth=row["depth"],
             parent_run=row["parent_run"], parent_job=row["parent_job"], zone=self.zone,
+            root=root_of(row["action"], row["dedupe"]),
         )  # fmt: skip
         return await store.restore(self._backend, row, run)
 
 
 async def remembered(backend: Backend, earlier: str, from_path: str | None, run: RunState) -> dict[str, StepRow]:
-    """Return what an earlier run did before a step, by path; the last attempt of each step counts."""
-    if from_path is None:
-        return {}
-    first = run.outline.order(from_path)
-    rows = await store.steps(backend, earlier)
-    return {row.path: row for row in rows if run.outline.order(row.path) < first}
+    """Return what an earlier run did before a step, by path; the last attempt of each step counts.
+
+    What it remembered by `once` counts wherever it stands, since it is the same event that comes again.
+    """
+    order, rows = run.outline.order, await store.steps(backend, earlier)
+    first = () if from_path is None else order(from_path)
+    return {row.path: row for row in rows if order(row.path) < first or (row.kind == "once" and row.state == "done")}

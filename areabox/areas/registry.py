@@ -20,7 +20,7 @@ from areabox.reactions import queue
 from areabox.reactions.queue import Job
 
 COMPILED_MAX = 512
-_LOOKED_UP = ("sub:", "slot:", "collect:")  # whoever waits for something else is found by its row
+_LOOKED_UP = ("sub:", "slot:")  # whoever waits for something else is found by its row
 
 
 class Head(msgspec.Struct, frozen=True):

@@ -145,15 +145,15 @@ class Runs:
         return run.id
 
     async def _memo(self, row: Row, outline: Outline, head: Head, trigger: Any, from_: str | None) -> dict[str, Any]:
+        probe = RunState(
+            id=row["id"], owner=head.owner, area=head.id, outline=outline, trigger=trigger, started=row["started"]
+        )
         if from_ is None:
-            return {}
+            return await remembered(self._backend, row["id"], None, probe)
         known = {step.path for step in await store.steps(self._backend, row["id"])}
         if from_ not in known or from_.rpartition(".")[2] not in outline.nodes:
             detail = f"the run has no step {from_}; it has {', '.join(sorted(known)) or 'none'}"
             raise InputError(detail, [Problem("/from", detail)])
-        probe = RunState(
-            id=row["id"], owner=head.owner, area=head.id, outline=outline, trigger=trigger, started=row["started"]
-        )
         return await remembered(self._backend, row["id"], from_, probe)
 
     async def resolve(self, actor: Actor, run_id: str, path: str, as_: str) -> None:

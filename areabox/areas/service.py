@@ -5,6 +5,7 @@ Whatever changes an area is one Unit: the document, its version, its subscriptio
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -261,7 +262,7 @@ class Areas:
             key=lambda head: head.slug,
         )
         found = [h for h in mine if not words or words in h.slug or words in h.name.lower() or words in _tags(h)]
-        return [await self._view(head) for head in found[:limit]]
+        return await asyncio.gather(*(self._view(head) for head in found[:limit]))
 
     async def delete(self, actor: Actor, slug: str, *, if_match: int | None = None) -> None:
         """Remove an area; its runs stay until they are pruned. Raises NotFoundError, ConflictError."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from areabox.actions.inbox import NewEvent, Started
 from areabox.areas import plan, store
-from areabox.areas.ending import Ending
+from areabox.areas.ending import Ending, root_of
 from areabox.areas.live import Live
 from areabox.areas.moments import Moment
 from areabox.areas.outline import Outline
@@ -21,8 +23,12 @@ from areabox.errors import InputError
 from areabox.reactions import queue
 from areabox.reactions.queue import Job
 
+log = logging.getLogger(__name__)
+
 MOVES_AT_START = 100  # steps decided while somebody waits for the answer to a webhook; the rest is a job
-DEPTH_MAX = 16  # runs that lead to runs
+DEPTH_MAX = 16  # runs that lead to runs, one after the other …
+LED_MAX = 1_000  # … and in all
+ROOTS_KEPT = 1_000
 _ADMIT = "admit"
 _WOKEN = "update job set state = 'ready' where id = ? and state = 'waiting'"
 
@@ -32,16 +38,15 @@ class Starting:
 
     def __init__(self, clock: Clock, registry: Registry, live: Live, ending: Ending) -> None:
         self._clock, self._registry, self._live, self._ending = clock, registry, live, ending
+        self._led: OrderedDict[str, int] = OrderedDict()  # how many runs each run led to, the latest ones
 
     def start(self, unit: Unit, event: NewEvent) -> Started:
         """Add the runs and wake-ups of an event; says why if no area took it."""
-        if event.depth > DEPTH_MAX:
-            return Started(
-                f"{event.depth} runs led to it, one after the other: areas that start each other without end?"
-            )
-        taken = self._wake(unit, event)
+        taken, listeners = self._wake(unit, event), self._listeners(event)
+        if too_many := self._too_many(event, len(listeners)):
+            return Started(None if taken else too_many)
         reasons = []
-        for listener in self._listeners(event):
+        for listener in listeners:
             reason = self._heard(unit, listener, event)
             taken |= reason is None
             reasons.append(reason)
@@ -49,16 +54,35 @@ class Starting:
             return Started(None)
         return Started("; ".join(filter(None, reasons)) or "no area listens to it")
 
+    def _too_many(self, event: NewEvent, listeners: int) -> str | None:
+        """Say why an event starts nothing: runs that lead to runs would never end, or become ever more."""
+        if event.depth > DEPTH_MAX:
+            return f"{event.depth} runs led to it, one after the other: areas that start each other without end?"
+        root = root_of(event.action, event.dedupe)
+        if root is None:
+            return None
+        led = self._led.pop(root, 0) + listeners
+        self._led[root] = min(led, LED_MAX + 1)
+        while len(self._led) > ROOTS_KEPT:
+            self._led.popitem(last=False)
+        return f"run {root} led to {LED_MAX:,} runs already: areas that start each other?" if led > LED_MAX else None
+
     def _listeners(self, event: NewEvent) -> list[Listener]:
         if event.subscription is not None:
             return list(self._registry.listeners.get(event.subscription, ()))
         return [
-            Listener(head.id, trigger.id)
+            Listener(head.id, place)
             for head in self._registry.heads.values()
             if head.owner == event.owner and event.action.encode() in head.document
-            for trigger in self._registry.outline(head).program.when
-            if trigger.action == event.action
+            for place in self._places(head, event.action)
         ]
+
+    def _places(self, head: Head, action: str) -> list[str]:
+        try:
+            program = self._registry.outline(head).program
+        except InputError:  # it cannot run any more
+            return []
+        return [trigger.id for trigger in program.when if trigger.action == action]
 
     def _wake(self, unit: Unit, event: NewEvent) -> bool:
         waiting = self._registry.waits.get(f"sub:{event.subscription}")
@@ -87,7 +111,18 @@ class Starting:
                     return f"{head.slug}: the trigger's condition is false: {trigger.test.source}"
             except EvaluationError as error:
                 return f"{head.slug}: the trigger's condition failed: {error}"
-        self.begin(unit, head, outline, event.payload, event=event.id, place=listener.place, depth=event.depth)
+        part = Unit()  # of its own, so that what one area cannot do keeps no other from it
+        try:
+            self.begin(
+                part, head, outline, event.payload, event=event.id, place=listener.place, depth=event.depth,
+                root=root_of(event.action, event.dedupe),
+            )  # fmt: skip
+        except Exception as error:
+            log.exception("a run could not be begun", extra={"area": head.slug})
+            return f"{head.slug} could not start, which is a bug: {type(error).__name__}: {error}"
+        unit.statements += part.statements
+        unit.pointers += part.pointers
+        unit.messages += part.messages
         return None
 
     def begin(
@@ -104,6 +139,7 @@ class Starting:
         dry: bool = False,
         lane: int = Lane.RUN,
         parent: Job | None = None,
+        root: str | None = None,
         retry_of: str | None = None,
         retry_from: str | None = None,
         memo: Mapping[str, StepRow] | None = None,
@@ -114,7 +150,7 @@ class Starting:
         run = RunState(
             id=id, owner=head.owner, area=head.id, outline=outline, version=version or head.version, trigger=trigger,
             started=now, event=event, url=self._live.url(id), dry=dry, depth=depth, zone=self._live.zone,
-            parent_run=parent.run if parent else None, parent_job=parent.id if parent else None,
+            parent_run=parent.run if parent else None, parent_job=parent.id if parent else None, root=root,
         )  # fmt: skip
         run.memo = memo or {}
         change = self._first(run, now)

@@ -66,8 +66,8 @@ class RunState:
 
     __slots__ = (
         "area", "deadline", "depth", "dry", "event", "facts", "id", "jobs", "key", "layers", "memo", "outline", "owner",
-        "parent_job", "parent_run", "results", "scopes", "seq", "slug", "started", "state", "trigger", "url", "vars",
-        "version", "zone",
+        "parent_job", "parent_run", "results", "root", "scopes", "seq", "slug", "started", "state", "trigger", "url",
+        "vars", "version", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,7 @@ class RunState:
         parent_job: str | None = None,
         state: str = "running",
         zone: tzinfo = UTC,
+        root: str | None = None,
     ) -> None:
         self.id, self.owner, self.area, self.version = id, owner, area, version
         self.outline, self.slug = outline, outline.program.slug
@@ -96,6 +97,7 @@ class RunState:
         self.started, self.deadline = started, started + outline.program.timeout_ms
         self.key, self.dry, self.depth, self.state, self.seq = key, dry, depth, state, 0
         self.parent_run, self.parent_job, self.zone = parent_run, parent_job, zone
+        self.root = root or id  # the run that led to this one, over however many others
         self.facts = {"id": id, "url": url, "started": instant(started)}
         self.vars: dict[str, Any] = {}
         self.results: dict[str, Any] = {}

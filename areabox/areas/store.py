@@ -37,7 +37,8 @@ _LAYER = """
 insert into layer (run, path, vars) values (?, ?, ?) on conflict (run, path) do update set vars = excluded.vars
 """
 _SELECT = """
-select r.*, e.payload as payload from run r left join event e on e.id = r.event where r.id = ?
+select r.*, e.payload as payload, e.action as action, e.dedupe as dedupe
+  from run r left join event e on e.id = r.event where r.id = ?
 """
 _WITH_RESULT = frozenset({"do", "call", "wait", "wait_for", "ask", "collect", "once", "each", "repeat"})
 _encode = msgspec.json.Encoder(enc_hook=str).encode

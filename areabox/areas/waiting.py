@@ -1,4 +1,4 @@
-"""Jobs that need nobody outside: modes, waits, questions, calls, digests, and things done once.
+"""Jobs that need nobody outside: modes, waits, questions and calls.
 
 Each method looks at what is there and returns an outcome; where the look may be out of date by the time it is written,
 the outcome carries a guard, and the job is performed again if the guard fails.
@@ -12,6 +12,7 @@ import msgspec
 
 from areabox.actions.rows import Subscription
 from areabox.areas.cancelling import Cancelling
+from areabox.areas.gathering import Gathering
 from areabox.areas.model import Ask, Call, Collect, Once, WaitFor
 from areabox.areas.registry import Registry
 from areabox.areas.starting import Starting
@@ -20,18 +21,13 @@ from areabox.areas.template import EvaluationError
 from areabox.areas.view import View
 from areabox.clock import Clock
 from areabox.database import Backend, Pointer, Unit, one
-from areabox.database.blobs import pack, unpack
+from areabox.database.blobs import unpack
 from areabox.errors import InputError
 from areabox.reactions import outcome as ends
 from areabox.reactions.outcome import Outcome
 from areabox.reactions.queue import Job
 
 EVENTS_AT_ONCE = 200
-COLLECTED_MAX = 10_000
-_ONCE = """
-insert into once (area, key, expires) values (?, ?, ?)
-on conflict (area, key) do update set expires = excluded.expires where once.expires <= ?
-"""
 _SLOT = """
 insert into slot (key, n, run)
 select ?, n, ? from (select value as n from json_each(?)) as free
@@ -70,8 +66,8 @@ _NEWER = "a newer run took its place (mode: restart)"
 _NOTHING_CAME = """
 update job set wait_key = wait_key
  where id = ? and not exists (select 1 from event where subscription = ? and id > ?)
+   and exists (select 1 from subscription where id = ? and active = 1)
 """
-_FOREVER = 9_000_000_000_000_000
 _json = msgspec.json
 
 
@@ -98,6 +94,10 @@ class Listening(Protocol):
         """Return the subscription that a waiting step listens to, made and switched on if need be."""
         ...
 
+    async def keep_on(self, id: str) -> Subscription:
+        """Return a subscription that is listened to, switched on again if need be; raises InputError if it is gone."""
+        ...
+
 
 class Waiting:
     """Performs what waits."""
@@ -108,7 +108,7 @@ class Waiting:
     ) -> None:  # fmt: skip
         self._backend, self._clock, self._registry = backend, clock, registry
         self._starting, self._listening, self._asking = starting, listening, asking
-        self._cancelling = cancelling
+        self._cancelling, self._gathering = cancelling, Gathering(backend, clock)
 
     async def perform(self, run: RunState, job: Job) -> Outcome:
         """Perform a job by its kind."""
@@ -123,9 +123,9 @@ class Waiting:
                 case Call() as step:
                     return await self._call(run, job, step, view, prefix)
                 case Collect() as step:
-                    return await self._collect(run, job, step, view, prefix)
+                    return await self._gathering.collect(run, job, step, view.render(step.key, node, prefix))
                 case Once() as step:
-                    return await self._once(run, job, step, view, prefix)
+                    return await self._gathering.once(run, step, view.render(step.key, node, prefix))
                 case _:  # a plain wait is over
                     return ends.Done(job.input, job.input)
         except (EvaluationError, InputError) as error:
@@ -204,9 +204,12 @@ class Waiting:
         if memory is None:
             params = view.render(step.params, node, prefix)
             found = await self._listening.for_wait(run, step.id, step.action, params, step.connection, step.every_ms)
+            if found.kind == "internal":
+                self._registry.internal[found.id] = found
             due = None if step.timeout_ms is None else self._clock.now_ms() + step.timeout_ms
             memory = {"subscription": found.id, "after": self._clock.new_id(), "due": due, "params": params}
             return self._listen(memory)
+        await self._listening.keep_on(memory["subscription"])
         shown = {step.action: memory["params"]}
         after = memory["after"]
         while rows := await self._events(memory["subscription"], after):
@@ -235,7 +238,7 @@ class Waiting:
         def nothing_came(unit: Unit, job_id: str) -> None:
             unit.do(
                 _NOTHING_CAME,
-                job_id, memory["subscription"], memory["after"], expect=1,
+                job_id, memory["subscription"], memory["after"], memory["subscription"], expect=1,
             )  # fmt: skip
 
         return ends.Parked(f"sub:{memory['subscription']}", memory["due"], memory, guard=nothing_came)
@@ -282,7 +285,7 @@ class Waiting:
 
         def begin(unit: Unit) -> None:
             child, change = self._starting.begin(
-                unit, head, outline, trigger, depth=run.depth + 1, parent=job, lane=job.lane
+                unit, head, outline, trigger, depth=run.depth + 1, parent=job, lane=job.lane, root=run.root
             )
             unit.do("update job set wait_key = ? where id = ?", f"call:{child.id}", job.id)
             if change.end is not None:
@@ -295,66 +298,6 @@ class Waiting:
                 unit.push(job.pointer)
 
         return ends.Parked(f"call:{job.id}", None, None, also=begin)
-
-    # --- digests and once -----------------------------------------------------------------------------------------
-
-    async def _collect(self, run: RunState, job: Job, step: Collect, view: View, prefix: str) -> Outcome:
-        if run.dry:
-            return ends.Done({"events": [run.trigger]}, None, "would collect")
-        if job.input is not None:
-            return await self._collected(job)
-        key = f"collect:{run.area}:{step.id}:{view.render(step.key, run.outline.nodes[step.id], prefix)}"
-        now = self._clock.now_ms()
-        payload = _json.encode(run.trigger, enc_hook=str)
-
-        def keep(unit: Unit, holder: str) -> None:
-            unit.do(
-                "insert into collected (key, run, payload, at) values (?, ?, ?, ?)",
-                holder, run.id, pack(unit, run.id, payload), now,
-            )  # fmt: skip
-
-        for holder in self._registry.waiting(key):
-            return await self._join(step, holder, keep)
-        return ends.Parked(key, now + step.window_ms, {"since": now}, guard=keep)
-
-    async def _join(self, step: Collect, holder: Job, keep: Any) -> Outcome:
-        rows = await self._backend.read("select count(*) from collected where key = ?", holder.id)
-        full = rows[0][0] + 1 >= min(step.at_most or COLLECTED_MAX, COLLECTED_MAX)
-
-        def join(unit: Unit) -> None:
-            unit.do("update job set lane = lane where id = ? and state = 'waiting'", holder.id, expect=1)
-            keep(unit, holder.id)
-            if full:
-                unit.do("update job set state = 'ready' where id = ? and state = 'waiting'", holder.id)
-                unit.push(holder.pointer)
-
-        if full:
-            self._registry.forget(holder)
-        return ends.Ended("collected", f"joined run {holder.run}", also=join)
-
-    async def _collected(self, job: Job) -> Outcome:
-        rows = await self._backend.read("select payload from collected where key = ? order by at, run", job.id)
-        events = [_json.decode(await unpack(self._backend, row[0])) for row in rows]
-        return ends.Done(
-            {"events": events},
-            {"count": len(events)},
-            also=lambda unit: unit.do("delete from collected where key = ?", job.id),
-        )
-
-    async def _once(self, run: RunState, _job: Job, step: Once, view: View, prefix: str) -> Outcome:
-        rendered = str(view.render(step.key, run.outline.nodes[step.id], prefix))
-        key, now = f"{step.id}:{rendered}", self._clock.now_ms()
-        if run.dry:
-            return ends.Done(None, {"key": rendered}, "would remember it")
-        seen = await one(
-            self._backend, "select expires from once where area = ? and key = ? and expires > ?", run.area, key, now
-        )
-        if seen:
-            return ends.Ended("skipped", f"seen already: {rendered}", {"key": rendered})
-        expires = _FOREVER if step.within_ms is None else now + step.within_ms
-        return ends.Done(
-            None, {"key": rendered}, also=lambda unit: unit.do(_ONCE, run.area, key, expires, now, expect=1)
-        )
 
 
 def _answered(step: Call, answer: dict[str, Any]) -> Outcome:

@@ -194,11 +194,11 @@ def read_text(text: str) -> str:
 
 
 def read_secret(prompt: str, *, stdin: bool, twice: bool = False) -> str:
-    """Return a secret from the first line of stdin, or by asking without echo."""
-    if stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+    """Return a secret from the first line of stdin; where that is a terminal, ask without echo."""
     if not sys.stdin.isatty():
-        raise StoppedError(2, f"{prompt} cannot be asked for without a terminal; give it on stdin")
+        if stdin:
+            return sys.stdin.readline().rstrip("\r\n")
+        raise StoppedError(2, f"{prompt} cannot be asked for without a terminal; pipe it in, with the option for that")
     return str(click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True))
 
 

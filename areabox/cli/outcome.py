@@ -43,6 +43,9 @@ def print_run(call: Call, run: dict[str, Any]) -> None:
         output.print_json(run)
     else:
         _print(run)
+        for step in run.get("steps", []):
+            if wanted := _wanted(run["id"], step):
+                call.say(f"\n{wanted}")
     if code := exit_code(run["state"]):
         raise StoppedError(code)
 
@@ -62,6 +65,16 @@ def _print(run: dict[str, Any]) -> None:
     )
     for step in run.get("steps", []):
         _print_step(step)
+
+
+def _wanted(run: str, step: dict[str, Any]) -> str:
+    """Return the command by which a person lets a step go on, if it waits for one."""
+    if step["state"] == "uncertain":
+        return f"when you know what became of it: areabox run resolve {run} {step['path']} --as done|failed|retry"
+    if (step["kind"], step["state"]) == ("ask", "waiting"):
+        choices = "|".join(map(str, (step.get("input") or {}).get("choices", ["CHOICE"])))
+        return f"to answer: areabox run answer {run} {step['path']} {choices}"
+    return ""
 
 
 def _print_step(step: dict[str, Any]) -> None:

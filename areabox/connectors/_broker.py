@@ -8,7 +8,6 @@ topics that overlap do not double messages. A message whose stream is not open y
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from areabox.connectors._topics import filter_of, number
 from areabox.sdk import AuthExpired, Context, Permanent, Transient, Uncertain
 
 ANSWER_S = 15.0  # how long the broker may take to answer
@@ -89,7 +89,7 @@ class Reader:
     """One stream's view of a topic."""
 
     def __init__(self, broker: Broker, filter: str, *, retained: bool) -> None:
-        self.filter, self.retained, self.id = filter, retained, _number(filter)
+        self.filter, self.retained, self.id = filter, retained, number(filter)
         self.waiting: deque[Received] = deque()
         self.held: Received | None = None
         self.bell = asyncio.Event()
@@ -154,11 +154,13 @@ class Broker:
         loop = self._loop
         client.on_socket_open = lambda _c, _u, sock: loop.add_reader(sock.fileno(), self._read)
         client.on_socket_close = lambda _c, _u, sock: loop.remove_reader(sock.fileno())
-        client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock.fileno(), self._write)
+        client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(
+            sock.fileno(), self._pump, client.loop_write
+        )
         client.on_socket_unregister_write = lambda _c, _u, sock: loop.remove_writer(sock.fileno())
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_message, client.on_publish = self._on_message, self._on_publish
-        client.on_subscribe = client.on_unsubscribe = self._on_answer
+        client.on_message = self._on_message
+        client.on_subscribe = client.on_unsubscribe = client.on_publish = self._on_answer
         if self._auth.username:
             client.username_pw_set(self._auth.username, self._auth.password or None)
         more = {"SessionExpiryInterval": SESSION_S, "ReceiveMaximum": WINDOW}
@@ -276,10 +278,10 @@ class Broker:
 
     async def _subscribe(self, reader: Reader) -> None:
         if self._five:
-            number = {"SubscriptionIdentifier": reader.id} if self._identified else {}
+            said = {"SubscriptionIdentifier": reader.id} if self._identified else {}
             options = self._options(qos=1, retainHandling=0 if reader.retained else 2)
             asked = self._client.subscribe(
-                reader.filter, options=options, properties=self._properties("SUBSCRIBE", number)
+                reader.filter, options=options, properties=self._properties("SUBSCRIBE", said)
             )
         else:
             asked = self._client.subscribe(reader.filter, 1)
@@ -293,9 +295,17 @@ class Broker:
         for parked in [p for p in self._parked if p.until_s <= now_s]:
             self._parked.remove(parked)
             self.release(parked.found, parked)
+            self._give_up(parked)
         for filter in [f for f, since_s in self._lapsed.items() if now_s - since_s >= LAPSED_S]:
             del self._lapsed[filter]
             self._client.unsubscribe(filter)
+
+    def _give_up(self, parked: _Parked) -> None:
+        """Subscribe no more to what a process before this one wanted."""
+        for id in parked.ids - {reader.id for reader in self._readers}:
+            filter = filter_of(parked.found.topic, id)
+            if filter is not None:
+                self._client.unsubscribe(filter)
 
     # -- the wire
 
@@ -337,9 +347,6 @@ class Broker:
         while self.over is None and getattr(self._sock, "pending", int)() > 0:
             self._pump(self._client.loop_read)
 
-    def _write(self) -> None:
-        self._pump(self._client.loop_write)
-
     def _misc(self) -> None:
         if self.over is None:
             self._sweep()
@@ -369,16 +376,10 @@ class Broker:
         made = _OldBrokerError if self._five and not self._connected.done() else Transient
         self._end(made(f"the connection to {self._auth.host} ended: {reason}"))
 
-    def _on_answer(self, _client: Any, _data: Any, mid: int, reasons: Any, _properties: Any = None) -> None:
-        self._resolve(mid, reasons)
-
-    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any = None) -> None:
-        self._resolve(mid, reason)
-
-    def _resolve(self, mid: int, value: Any) -> None:
+    def _on_answer(self, _client: Any, _data: Any, mid: int, said: Any, _properties: Any = None) -> None:
         answer = self._answers.get(mid)
         if answer is not None and not answer.done():
-            answer.set_result(value)
+            answer.set_result(said)
 
     def _end(self, why: Transient) -> None:
         """Tell everybody who waits that it is over."""
@@ -393,8 +394,3 @@ class Broker:
             self._connected.exception()  # seen
         for reader in self._readers:
             reader.bell.set()
-
-
-def _number(filter: str) -> int:
-    """Return the number of a topic: the same in every session, since the broker remembers it."""
-    return zlib.crc32(filter.encode()) % 0x0FFFFFFF + 1

@@ -60,30 +60,34 @@ async def opened(ctx: Context) -> AsyncIterator[Any]:
         local_hostname=f"[IPv6:{address}]" if ":" in address else f"[{address}]",
     )  # fmt: skip
     try:
+        await _greet(client, auth)
+        yield client
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await client.quit(timeout=QUIT_S)
+    finally:
+        transport: Any = client.transport
+        client.close()
+        if transport is not None:
+            transport.abort()  # nobody waits for the end of TLS
+        else:
+            sock.close()
+
+
+async def _greet(client: Any, auth: Any) -> None:
+    """Say who we are; raises `ConnectorError`."""
+    import aiosmtplib
+
+    try:
         await client.connect()
         await client.ehlo()
         if auth.password and client.supports_extension("auth"):
             await client.login(auth.username or auth.address, auth.password)
     except aiosmtplib.SMTPAuthenticationError as error:
-        client.close()
         if 400 <= error.code < 500:
             raise _meant(error, auth.smtp_host) from error
         raise AuthExpired(f"{auth.smtp_host} does not accept the user name and password: {error.message}") from error
     except (aiosmtplib.SMTPException, OSError) as error:
-        client.close()
         raise _meant(error, auth.smtp_host) from error
-    except BaseException:
-        client.close()
-        raise
-    finally:
-        if not client.is_connected:
-            sock.close()
-    try:
-        yield client
-        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-            await client.quit(timeout=QUIT_S)
-    finally:
-        client.close()
 
 
 async def send(ctx: Context, letter: Letter) -> tuple[str, list[str], list[str]]:

@@ -22,8 +22,8 @@ class Place(NamedTuple):
     at: int
 
 
-async def followed(folders: Folders, path: str, cursor: dict[str, Any]) -> AsyncIterator[str]:
-    """Yield the lines that are added to a file; `cursor` keeps how far it was read."""
+async def followed(folders: Folders, path: str, cursor: dict[str, Any]) -> AsyncIterator[str | None]:
+    """Yield the lines that are added to a file, None when it is found; `cursor` keeps how far it was read."""
     async with _watch.bell(folders.find(path).parent, deep=False) as rung:
         while True:
             before = Place(cursor["file"], cursor["at"]) if "at" in cursor else None
@@ -32,6 +32,8 @@ async def followed(folders: Folders, path: str, cursor: dict[str, Any]) -> Async
                 cursor |= place._asdict()
                 yield line
             cursor |= after._asdict()
+            if before is None:
+                yield None
             if after == before:
                 await rung(RESCAN_S)
 

@@ -51,6 +51,7 @@ class Updates:
                 letter.set_result(False)
         if not self._readers and self._task is not None:
             self._task.cancel()
+            self._task = None
 
     async def _pump(self) -> None:
         error: ConnectorError = Transient("the updates were not stored by all")

@@ -99,12 +99,15 @@ class Bell:
     def _watch(self, folder: Path, deep: bool) -> None:  # noqa: FBT001 -- private
         import watchfiles
 
+        is_new = True
         with suppress(OSError, RuntimeError):  # no more watches to be had, or the loop is closed: then it looks alone
-            for _ in watchfiles.watch(
+            for changes in watchfiles.watch(
                 folder, watch_filter=None, recursive=deep, stop_event=self._over, step=STEP_MS, debounce=STEP_MS * 2,
-                raise_interrupt=False, ignore_permission_denied=True,
+                rust_timeout=STEP_MS * 10, yield_on_timeout=True, raise_interrupt=False, ignore_permission_denied=True,
             ):  # fmt: skip
-                self._loop.call_soon_threadsafe(self._rung.set)
+                if changes or is_new:  # something may have happened before the watch was set
+                    self._loop.call_soon_threadsafe(self._rung.set)
+                is_new = False
 
 
 def _entries(folder: str, prefix: str, *, deep: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:

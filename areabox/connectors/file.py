@@ -84,40 +84,46 @@ SAMPLE = Found(path="/srv/scans/a.pdf", name="a.pdf", folder="/srv/scans", size=
 
 
 @file.action("File created", stream=True, sentence="a file appears in {folder}", sample=SAMPLE)
-async def created(ctx: Context, folder: Folder, pattern: Pattern = "*", *, deep: Deep = False) -> AsyncIterator[Found]:
+async def created(
+    ctx: Context, folder: Folder, pattern: Pattern = "*", *, deep: Deep = False
+) -> AsyncIterator[Found | None]:
     """Fires for each file that is new in a folder, when nobody writes to it any more; moved there counts, too.
 
     What was there before does not fire; what came while areabox was off does.
     """
     async for path in _happened(ctx, "created", folder, pattern, deep=deep):
-        yield _found(path)
+        yield _found(path) if path else None
 
 
 @file.action("File changed", stream=True, sentence="a file in {folder} changes", sample=SAMPLE)
-async def changed(ctx: Context, folder: Folder, pattern: Pattern = "*", *, deep: Deep = False) -> AsyncIterator[Found]:
+async def changed(
+    ctx: Context, folder: Folder, pattern: Pattern = "*", *, deep: Deep = False
+) -> AsyncIterator[Found | None]:
     """Fires for each file of a folder that was written, when nobody writes to it any more; not for new ones."""
     async for path in _happened(ctx, "changed", folder, pattern, deep=deep):
-        yield _found(path)
+        yield _found(path) if path else None
 
 
 @file.action(
     "File deleted", stream=True, sentence="a file in {folder} goes",
     sample=Gone(path="/srv/scans/a.pdf", name="a.pdf", folder="/srv/scans"),
 )  # fmt: skip
-async def deleted(ctx: Context, folder: Folder, pattern: Pattern = "*", *, deep: Deep = False) -> AsyncIterator[Gone]:
+async def deleted(
+    ctx: Context, folder: Folder, pattern: Pattern = "*", *, deep: Deep = False
+) -> AsyncIterator[Gone | None]:
     """Fires for each file that is no longer in a folder: deleted, moved away, or renamed."""
     async for path in _happened(ctx, "deleted", folder, pattern, deep=deep):
-        yield Gone(path=str(path), name=path.name, folder=str(path.parent))
+        yield Gone(path=str(path), name=path.name, folder=str(path.parent)) if path else None
 
 
 @file.action(
     "Line added", stream=True, sentence="a line is added to {path}",
     sample=Line(line="Jan 1 12:00:00 nas smartd: error", path="/var/log/syslog"),
 )  # fmt: skip
-async def line_appended(ctx: Context, path: Path_) -> AsyncIterator[Line]:
+async def line_appended(ctx: Context, path: Path_) -> AsyncIterator[Line | None]:
     """Fires for each line that is added to a file, as to a log, also one that is rotated."""
     async for line in _tail.followed(_host(ctx), path, ctx.cursor):
-        yield Line(line=line, path=path)
+        yield Line(line=line, path=path) if line is not None else None
 
 
 @file.reaction("Write a file", sentence="write {path}", effect="idempotent", sample=Written("/srv/notes/a.txt", 12))
@@ -187,12 +193,15 @@ async def delete(ctx: Context, path: Path_) -> Deleted:
     return Deleted(await asyncio.to_thread(_disk.delete, _host(ctx), path))
 
 
-async def _happened(ctx: Context, wanted: _watch.Kind, folder: str, pattern: str, *, deep: bool) -> AsyncIterator[Path]:
-    """Yield the paths to which it happens; the cursor keeps what the folder held."""
+async def _happened(
+    ctx: Context, wanted: _watch.Kind, folder: str, pattern: str, *, deep: bool
+) -> AsyncIterator[Path | None]:
+    """Yield the paths to which it happens; the cursor keeps what the folder held. First None: all is well."""
     where = _host(ctx).find(folder)
     known = ctx.cursor.get("files")
     if known is None:
         known = ctx.cursor["files"] = await asyncio.to_thread(_watch.listed, where, pattern, deep=deep)
+    yield None
     async for kind, name in _watch.watched(where, pattern, known, deep=deep):
         if kind == wanted:
             yield where / name

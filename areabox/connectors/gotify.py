@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import msgspec
@@ -103,17 +104,13 @@ async def delete(ctx: Context, id: Annotated[int, Field("Id", "As sending gave i
 async def message(
     ctx: Context,
     application: Annotated[str, Field("Application", "Empty: any.", options=applications, pattern=r"^\d{0,9}$")] = "",
-) -> AsyncIterator[Message]:
+) -> AsyncIterator[Message | None]:
     """Fires for each message that is sent to the server. What came while the line was down is asked for."""
-    async with ctx.http.websocket("/stream", params=_client(ctx)) as socket:
-        missed = await _missed(ctx)
-        ctx.cursor.setdefault("last", max((one.number for one in missed), default=0))
-        for one in missed:
-            if one.number > ctx.cursor["last"] and application in ("", str(one.appid)):
-                ctx.cursor["last"] = one.number
-                yield one.event()
-        async for text in socket.messages():
-            one = msgspec.json.decode(text, type=_Raw)
+    if "last" not in ctx.cursor:
+        ctx.cursor["last"] = max((one.number for one in await _newest(ctx, 1)), default=0)
+    async with ctx.http.websocket("/stream", params=_client(ctx)) as socket, aclosing(_all(ctx, socket)) as found:
+        yield None  # all is well, and so far it got
+        async for one in found:
             if one.number > ctx.cursor["last"] and application in ("", str(one.appid)):
                 ctx.cursor["last"] = one.number
                 yield one.event()
@@ -135,9 +132,17 @@ class _Raw(msgspec.Struct, rename={"number": "id"}):
         )  # fmt: skip
 
 
-async def _missed(ctx: Context) -> list[_Raw]:
+async def _all(ctx: Context, socket: Any) -> AsyncGenerator[_Raw, None]:
+    """Yield what was missed, and then what comes."""
+    for one in await _newest(ctx, MISSED_MAX):
+        yield one
+    async for text in socket.messages():
+        yield msgspec.json.decode(text, type=_Raw)
+
+
+async def _newest(ctx: Context, count: int) -> list[_Raw]:
     """Return the newest messages of the server, oldest first."""
-    answer = await ctx.http.get("/message", params=_client(ctx) | {"limit": MISSED_MAX})
+    answer = await ctx.http.get("/message", params=_client(ctx) | {"limit": count})
     return msgspec.convert(answer.json()["messages"], list[_Raw])[::-1]
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from areabox.connectors._broker import Broker, Received, connect
+from areabox.connectors._topics import check_filter, check_topic
 from areabox.sdk import Connector, Context, Event, Field, Fields, Secret, Text, duration_ms
 
 mqtt = Connector(
@@ -30,27 +31,8 @@ mqtt = Connector(
     ),
 )
 
-TOPIC_BYTES_MAX = 65_535
 TOPICS_MAX = 10_000
 PAYLOAD_MAX = 1 << 20
-
-
-def _topic(text: str) -> None:
-    if not text or "\0" in text or len(text.encode()) > TOPIC_BYTES_MAX:
-        raise ValueError("a topic has 1 to 65535 bytes, none of them zero")
-    if "+" in text or "#" in text:
-        raise ValueError("a message is sent to one topic, without + and #")
-
-
-def _filter(text: str) -> None:
-    levels = text.split("/")
-    plain = "/".join("" if level in ("+", "#") else level for level in levels)
-    if plain.strip("/") or not any(levels):
-        _topic(plain)
-    if "#" in levels[:-1]:
-        raise ValueError("# stands for all that follows, so it comes last")
-    if levels[0] == "$share" and len(levels) < 3:
-        raise ValueError("a shared topic is $share/GROUP/TOPIC")
 
 
 def _silence(text: str) -> None:
@@ -60,7 +42,9 @@ def _silence(text: str) -> None:
 
 Filter = Annotated[
     str,
-    Field("Topic", "+ stands for one level, # for all that follow.", check=_filter, placeholder="home/+/temperature"),
+    Field(
+        "Topic", "+ stands for one level, # for all that follow.", check=check_filter, placeholder="home/+/temperature"
+    ),
 ]
 
 
@@ -181,7 +165,7 @@ def _effect(params: dict[str, Any]) -> Literal["idempotent", "once"]:
 )
 async def publish(
     ctx: Context,
-    topic: Annotated[str, Field("Topic", check=_topic, placeholder="home/lamp/set")],
+    topic: Annotated[str, Field("Topic", check=check_topic, placeholder="home/lamp/set")],
     payload: Annotated[
         Text, Field("Payload", "Text; lists and mappings are sent as JSON.", max_length=PAYLOAD_MAX)
     ] = "",

@@ -149,7 +149,7 @@ async def message(
     topic: Topics,
     priority: Annotated[list[Priority] | None, Field("Priorities", "Only these.", example=[4, 5])] = None,
     tags: Annotated[list[str] | None, Field("Tags", "Only messages with all of these.", example=["door"])] = None,
-) -> AsyncIterator[Message]:
+) -> AsyncIterator[Message | None]:
     """Fires for each message on a topic. What came while the line was down is asked for, if the server kept it."""
     wanted = {"priority": ",".join(map(str, priority or ())), "tags": ",".join(tags or ())}
     params = {name: value for name, value in wanted.items() if value} | {"since": ctx.cursor.get("since")}
@@ -158,6 +158,7 @@ async def message(
             found = _object(_decoded(line))
             if found.get("event") == "open":
                 ctx.cursor.setdefault("since", str(found.get("time", "")))
+                yield None  # all is well, and so far it got
             elif found.get("event") == "message":
                 ctx.cursor["since"] = str(found.get("id", ""))
                 yield _message(found)

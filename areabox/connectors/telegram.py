@@ -122,11 +122,11 @@ async def bot(ctx: Context) -> str:
 @telegram.action(
     "Message", stream=True, dedupe="key", sentence="a message comes to the bot", sample=Message(text="Hello", **SAMPLE)
 )
-async def message(ctx: Context, senders: Senders = None) -> AsyncIterator[Message]:
+async def message(ctx: Context, senders: Senders = None) -> AsyncIterator[Message | None]:
     """Fires for each message that people write to the bot, commands included; also for photos, files and places."""
     async with aclosing(_read(ctx, "message", senders)) as found:
         async for id, raw in found:
-            yield Message(id=id, **_message(raw))
+            yield Message(id=id, **_message(raw)) if raw else None
 
 
 @telegram.action(
@@ -137,10 +137,13 @@ async def command(
     ctx: Context,
     command: Annotated[str, Field("Command", "Without its slash; empty: any.", pattern=r"^[A-Za-z0-9_]{0,32}$")] = "",
     senders: Senders = None,
-) -> AsyncIterator[Command]:
+) -> AsyncIterator[Command | None]:
     """Fires for each message that begins with a slash: `/light on` is the command `light` with the arguments `on`."""
     async with aclosing(_read(ctx, "message", senders)) as found:
         async for id, raw in found:
+            if raw is None:
+                yield None
+                continue
             first, _, arguments = str(raw.get("text", "")).partition(" ")
             name = first[1:].partition("@")[0].lower()
             if first.startswith("/") and command.lower() in ("", name):
@@ -154,11 +157,13 @@ async def command(
 async def pressed(
     ctx: Context, data: Annotated[str, Field("Data", "Of the button; empty: any.", max_length=64)] = "",
     senders: Senders = None,
-) -> AsyncIterator[Pressed]:  # fmt: skip
+) -> AsyncIterator[Pressed | None]:  # fmt: skip
     """Fires when somebody presses a button with data under a message of the bot."""
     async with aclosing(_read(ctx, "callback_query", senders)) as found:
         async for id, raw in found:
-            if data in ("", raw.get("data")):
+            if raw is None:
+                yield None
+            elif data in ("", raw.get("data")):
                 with suppress(Permanent):  # too late to stop the button's clock
                     await _call(ctx, "answerCallbackQuery", callback_query_id=raw["id"])
                 under = raw.get("message") or {}
@@ -235,7 +240,7 @@ class _Gone(Permanent):
 async def _call(ctx: Context, method: str, **params: Any) -> Any:
     """Call a method of the Bot API and return its result; raises what its error means."""
     body = {name: value for name, value in params.items() if value not in (None, "", False)}
-    answer = await ctx.http.post(f"/bot{ctx.auth.token}/{method}", json=body, ok=(400, 403, 409, 429))
+    answer = await ctx.http.post(f"/bot{ctx.auth.token}/{method}", json=body, ok=(400, 409, 429))
     if answer.status == 429:
         wait = _WAIT.search(answer.text)
         raise RateLimited("Telegram asks to wait", float(wait[1]) if wait else None)
@@ -250,8 +255,10 @@ async def _call(ctx: Context, method: str, **params: Any) -> Any:
     raise (_Gone if "message to delete not found" in text else Permanent)(text)
 
 
-async def _read(ctx: Context, kind: str, senders: list[str] | None) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-    """Yield the id and content of each update of a kind, from when the area was stored on."""
+async def _read(
+    ctx: Context, kind: str, senders: list[str] | None
+) -> AsyncGenerator[tuple[str, dict[str, Any] | None], None]:
+    """Yield the id and content of each update of a kind, from when the area was stored on; first None: all is well."""
     since = ctx.cursor.setdefault("since", int(ctx.now.timestamp()))
     allowed = {sender.lower().lstrip("@") for sender in senders or ()}
 
@@ -260,6 +267,7 @@ async def _read(ctx: Context, kind: str, senders: list[str] | None) -> AsyncGene
                             allowed_updates=["message", "channel_post", "callback_query"])  # fmt: skip
         return found if isinstance(found, list) else []
 
+    yield "", None  # the cursor is kept
     async with aclosing(ctx.session.read(ask)) as found:
         async for update in found:
             raw = update.get(kind) or (update.get("channel_post") if kind == "message" else None)

@@ -24,6 +24,7 @@ from areabox.deployment import sockets
 from areabox.deployment.local import Asgi, local
 from areabox.deployment.notify import Notifier
 from areabox.deployment.settings import ServiceManager, Settings
+from areabox.deployment.speaking import BoundedProtocol
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ def _config(app: Asgi) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

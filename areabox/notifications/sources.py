@@ -1,4 +1,4 @@
-"""What does an owner read when a source fails for a while, and when it works again?"""
+"""Notices about sources: one when a source has failed for a while, and one when it works again."""
 
 from __future__ import annotations
 

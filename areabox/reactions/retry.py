@@ -61,8 +61,9 @@ def _again(error: ConnectorError, message: str, attempt: int, policy: Policy, un
     if attempt >= policy.attempts:
         tries = f" (tried {attempt} times)" if attempt > 1 else ""
         return outcome.Failed(f"{message}{tries}", "transient", input)
-    if isinstance(error, RateLimited) and error.retry_after_s:  # 0, or a date in the past, is no leave to hammer
-        return outcome.Retry(message, min(int(error.retry_after_s * 1000), RETRY_AFTER_MAX_MS), "rate_limited", input)
+    if isinstance(error, RateLimited) and (error.retry_after_s or 0) > 0:  # 0, or a date in the past, says nothing
+        pause_s = min(error.retry_after_s or 0, RETRY_AFTER_MAX_MS / 1000)
+        return outcome.Retry(message, int(pause_s * 1000), "rate_limited", input)
     return outcome.Retry(message, pause_ms(attempt, policy, uniform), "transient", input)
 
 

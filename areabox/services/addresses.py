@@ -141,7 +141,7 @@ class Policy:
         good = [address for address in addresses if self._may(address, rights, typed=typed, foreign=foreign)]
         bad = [address for address in addresses if address not in good]
         if bad and (not good or any(kind_of(address)[0] == "public" for address in addresses)):
-            raise Refused(_sentence(host, port, bad[0], rights))
+            raise Refused(_sentence(host, port, bad[0], rights, foreign=foreign))
         return good
 
     def check_own(self, local: str, peer: str, port: int) -> None:
@@ -162,13 +162,13 @@ def is_public(address: Address) -> bool:
     return kind_of(address)[0] == "public"
 
 
-def _sentence(host: str, port: int, address: Address, rights: Rights) -> str:
+def _sentence(host: str, port: int, address: Address, rights: Rights, *, foreign: bool) -> str:
     kind, why = kind_of(address)
     place = str(address) if host == str(address) else f"{host} ({address})"
     allow = f"{SETTING}={_cidr(address)} would allow it"
     if rights.public_only and kind != "public":
         return f"{place} is {why}, and a public service redirected there"
-    if kind != "forbidden" and port in _FOREIGN_PORTS:
+    if kind != "forbidden" and foreign:
         return f"port {port} of {place} does not speak HTTP; {allow}"
     if kind == "local":
         return f"{place} is {why}, and nobody typed this host in a connection or an area; {allow}"

@@ -38,7 +38,7 @@ POLL_S = 120.0
 STREAM_S = 30 * 86_400.0
 ASK_S = 30.0
 OPTIONS_MAX = 500
-REFRESH_S = 5.0
+REFRESH_S = 2.0
 
 
 class Services(Calling):

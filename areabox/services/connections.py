@@ -210,7 +210,7 @@ class Connections:
 
     async def reseal(self, limit: int = 200) -> int:
         """Seal anew what an old key sealed, at most `limit` rows, and return how many; 0 when all is done."""
-        units = []
+        units: list[Unit] = []
         for row in await self._backend.read("select id, secret from connection where secret is not null"):
             if len(units) < limit and self._vault.is_old(row["secret"]):
                 purpose = _purpose(row["id"])

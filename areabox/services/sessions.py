@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from areabox.errors import Transient
+from areabox.errors import Permanent, Skip, Transient
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Sessions:
 
     @asynccontextmanager
     async def use(self, key: str, make: Callable[[], AbstractAsyncContextManager[Any]]) -> AsyncIterator[Any]:
-        """Give the session of that key, which `make` makes if there is none; an error in the block ends it."""
+        """Give the session of that key, which `make` makes if there is none; an error ends it, but for a refusal."""
         session = self._open.get(key)
         if session is None or session.broken:
             session = self._open[key] = _Session(make())
@@ -73,6 +73,10 @@ class Sessions:
         session.users += 1
         try:
             yield await asyncio.shield(session.ready)
+        except (Permanent, Skip):  # one request was refused; the session is well, and others use it
+            if session.broken:
+                self._drop(key, session)
+            raise
         except Exception:
             self._drop(key, session)
             raise

@@ -24,6 +24,7 @@ from areabox.services.bodies import TooLarge, size
 
 HEAD_MAX_BYTES = 1 << 16
 _INTERIM_MAX = 16
+_PARTS_MAX = 4_096
 _FRAMING_FACTOR = 8  # a chunk of one byte takes six
 _HIGH_WATER_BYTES = 1 << 18
 
@@ -248,6 +249,8 @@ class Wire(asyncio.Protocol):
             self._keep_piece(data)
         else:
             self._parts.append(data)
+            if len(self._parts) == _PARTS_MAX:  # chunks of one byte would cost more as a list than as a body
+                self._parts = [b"".join(self._parts)]
 
     def on_message_complete(self) -> None:
         """Know that the answer is whole."""

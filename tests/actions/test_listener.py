@@ -257,3 +257,23 @@ async def test_how_far_a_source_got_is_kept_with_its_messages(world):
     await world.switch("a", False)
     await world.switch("a", True)
     assert (await world.subscriptions.load(sub.id)).cursor == {}
+
+
+async def test_a_source_can_say_how_far_it_got_without_an_event(world):
+    (sub,) = await world.area("a", Wanted(place="f", action="box.file", params={}))
+
+    class Source:
+        async def listen(self, action_id, params, *, owner, connection, cursor):
+            cursor["at"] = 7
+            yield {}
+            await asyncio.Event().wait()
+
+    listener = world.listener(Source())
+    await listener.tick()
+
+    async def kept():
+        return (await world.subscriptions.load(sub.id)).cursor == {"at": 7}
+
+    await until(kept)
+    assert await world.count("event") == 0
+    await listener.close()

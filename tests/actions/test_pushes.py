@@ -452,3 +452,14 @@ async def until(condition):
     async with asyncio.timeout(10):
         while not await condition():
             await asyncio.sleep(0.005)
+
+
+async def test_what_a_service_repeats_of_the_secret_is_not_kept(world, hub, place):
+    async def refuse(url):
+        raise Permanent(f"invalid: {url} {hub.asked[-1][2]}")
+
+    hub.before = refuse
+    await world.area("a", ISSUES)
+    await place.step()
+    push = await place.push()
+    assert push.error == "invalid: https://box.example.org/hooks/*** ***"

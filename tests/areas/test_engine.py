@@ -97,12 +97,14 @@ async def test_an_advance_that_could_not_be_written_is_written_later_as_if_nothi
 ) -> None:
     monkeypatch.setattr(worker, "PAUSE_FULL_S", 0.001)
     outside, failures = Outside(house), 3
-    await house.apply(area("""
+    await house.apply(
+        area("""
   - probe.do: {value: 1}
     id: a
   - parallel: [[{wait: 1h}], [{wait: 2h}]]
   - return: "{{ steps.a.value }}"
-"""))
+""")
+    )
 
     async def act(unit: Unit, commit: Any) -> bool:
         nonlocal failures
@@ -123,7 +125,9 @@ async def test_an_advance_that_could_not_be_written_is_written_later_as_if_nothi
     assert await counts(house) == {}
 
 
-async def test_a_full_disk_at_the_end_of_a_run_loses_nobody_in_line(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_at_the_end_of_a_run_loses_nobody_in_line(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker, "PAUSE_FULL_S", 0.001)
     Outside(house)
     await house.apply(area("  - probe.do: {value: 1}", more="mode: queued"))
@@ -163,12 +167,14 @@ async def test_a_run_that_is_cancelled_on_a_full_disk_can_be_cancelled_later(hou
 
 
 async def test_a_wait_that_events_keep_from_lying_down_lies_down_in_the_end(house: House) -> None:
-    await house.apply(area("""
+    await house.apply(
+        area("""
   - wait_for: {probe.happened: {topic: x}, if: "event.what == 'yes'"}
     id: w
     timeout: 1d
   - return: "{{ steps.w.what }}"
-"""))
+""")
+    )
     refused = 0
 
     async def act(unit: Unit, commit: Any) -> bool:
@@ -193,7 +199,7 @@ async def test_a_wait_that_events_keep_from_lying_down_lies_down_in_the_end(hous
 async def test_a_run_whose_program_is_gone_ends_and_all_who_wait_for_it_go_on(house: House) -> None:
     await house.apply(
         area("  - wait: 1h\n  - probe.do: {value: 1}", "child", "mode: queued"),
-        area("  - call: child\n    id: c\n    on_error: [{return: \"{{ error.message }}\"}]", "caller"),
+        area('  - call: child\n    id: c\n    on_error: [{return: "{{ error.message }}"}]', "caller"),
     )
     callers = [await house.send("caller") for _ in range(2)]
     registry, child = house.app.registry, house.app.registry.find(house.actor.owner, "child")
@@ -232,7 +238,7 @@ async def test_a_run_whose_program_is_gone_can_be_cancelled(house: House) -> Non
 
 
 async def test_a_bug_in_performing_fails_the_step(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    await house.apply(area("  - probe.do: {value: 1}\n    id: a\n    on_error: [{return: \"{{ error.message }}\"}]"))
+    await house.apply(area('  - probe.do: {value: 1}\n    id: a\n    on_error: [{return: "{{ error.message }}"}]'))
 
     async def broken(*_: Any) -> Any:
         raise ZeroDivisionError("oh")
@@ -243,7 +249,9 @@ async def test_a_bug_in_performing_fails_the_step(house: House, caplog: pytest.L
     assert "which is a bug: ZeroDivisionError: oh" in run["result"]
 
 
-async def test_a_bug_in_advancing_fails_the_step(house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_in_advancing_fails_the_step(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     advance, times = plan.advance, 0
 
     def broken(*args: Any, **more: Any) -> Any:
@@ -338,7 +346,7 @@ async def test_a_wait_that_begins_wakes_the_clock_that_sleeps_for_longer(idle_ho
         assert await house.app.worker.tick() > 5
         house.app.worker.bell._event.clear()
         await house.app.runs.start(house.actor, slug, {})
-        await until(lambda: house.app.worker.bell._event.is_set())
+        await until(house.app.worker.bell._event.is_set)
         await until(lambda: is_waiting(house))
         assert await house.app.worker.tick() == 5.0
         await house.advance("5s")

@@ -203,7 +203,9 @@ then:
 async def test_called_areas_wait_for_their_turn_like_any_other(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:
         outside = Outside(house)
-        await house.apply(document("queued"), """
+        await house.apply(
+            document("queued"),
+            """
 area: caller
 when: [{webhook.received: {}}]
 then:
@@ -212,7 +214,8 @@ then:
     at_once: 10
     then: [{call: one, with: {n: "{{ item }}"}, id: child}]
   - return: "{{ steps.loop }}"
-""")
+""",
+        )
         run_id = await house.send("caller")
         run = await house.run(run_id)
         assert (run["state"], run["result"]) == ("done", list(range(10)))
@@ -224,7 +227,9 @@ async def test_a_called_area_of_single_mode_that_is_busy_gives_nothing(tmp_path:
     async with open_house(tmp_path) as house:
         outside = Outside(house)
         outside.gate = asyncio.Event()
-        await house.apply(document("single"), """
+        await house.apply(
+            document("single"),
+            """
 area: caller
 when: [{webhook.received: {}}]
 then:
@@ -232,7 +237,8 @@ then:
     with: {n: 7}
     id: child
   - return: "{{ steps.child is none }}"
-""")
+""",
+        )
         busy = await house.app.runs.start(house.actor, "one", {"n": 1})
         await until(lambda: outside.live == 1)
         run_id = await house.app.runs.start(house.actor, "caller", {})
@@ -250,7 +256,9 @@ async def is_done(house: House, run_id: str) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize(("mode", "at_most"), [("queued", None), ("parallel", 1), ("parallel", 3), ("restart", None), ("single", None)])
+@pytest.mark.parametrize(
+    ("mode", "at_most"), [("queued", None), ("parallel", 1), ("parallel", 3), ("restart", None), ("single", None)]
+)
 async def test_no_mode_depends_on_who_is_faster(tmp_path: Path, mode: str, at_most: int | None, seed: int) -> None:
     async with open_house(tmp_path) as house:
         outside = Outside(house)

@@ -41,7 +41,9 @@ def test_a_run_comes_to_an_end_in_any_order_of_its_jobs_and_leaves_nothing_open(
     natural = play.state == "done" and not any(row.kind in ("return", "stop") for row in play.journal)
     if natural:
         play.clean()
-    twice = [path for path in {row.path for row in play.journal} if len([r for r in play.journal if r.path == path]) > 1]
+    twice = [
+        path for path in {row.path for row in play.journal} if len([r for r in play.journal if r.path == path]) > 1
+    ]
     assert not twice, "a step was journaled twice"
 
 
@@ -51,7 +53,9 @@ async def drive(house: House, run_id: str, *, forget: bool) -> dict[str, Any]:
     for _ in range(TURNS_MAX):
         if forget:
             app.live.drop(run_id)
-        rows = await app.backend.read("select id from job where run = ? and state = 'ready' order by id limit 1", run_id)
+        rows = await app.backend.read(
+            "select id from job where run = ? and state = 'ready' order by id limit 1", run_id
+        )
         if rows:
             await asyncio.create_task(app.worker.handle(rows[0][0]))
             continue
@@ -74,7 +78,10 @@ async def leavings(house: House) -> list[str]:
 
 def story(run: dict[str, Any]) -> dict[str, Any]:
     """Return what a run did, without ids and times."""
-    steps = [{key: step[key] for key in ("path", "kind", "state", "input", "output", "error", "note")} for step in run["steps"]]
+    steps = [
+        {key: step[key] for key in ("path", "kind", "state", "input", "output", "error", "note")}
+        for step in run["steps"]
+    ]
     for step in steps:
         if step["kind"] == "wait":
             step["input"] = step["output"] = None

@@ -298,3 +298,14 @@ def test_the_effective_values_are_shown(areabox, data_dir):
     assert values["database"] == str(data_dir / "areabox.db")
     assert values["key_file"] == str(data_dir / "areabox.key")
     assert values["timezone"]
+
+
+def test_a_run_that_waits_for_a_person_says_how_to_go_on(areabox, api):
+    steps = [
+        {"id": "post", "path": "post", "kind": "do", "state": "uncertain"},
+        {"id": "sure", "path": "sure", "kind": "ask", "state": "waiting", "input": {"choices": ["Yes", "No"]}},
+    ]
+    api.on("GET /runs/r1", RUN | {"state": "uncertain", "steps": steps})
+    err = areabox("run", "show", "r1").err
+    assert "areabox run resolve r1 post --as done|failed|retry" in err
+    assert "areabox run answer r1 sure Yes|No" in err

@@ -36,7 +36,9 @@ def listen(
 async def following(events: AsyncIterator[dict[str, Any]], wait_s: float = 3.0) -> dict[str, Any]:
     """Return the next event of a stream."""
     async with asyncio.timeout(wait_s):
-        return await anext(events)
+        while not (event := await anext(events)):
+            pass  # it only says that all is well
+        return event
 
 
 async def label(services: Services, connection: str) -> str:

@@ -15,26 +15,39 @@ from areabox.actions.listener import Listener
 from areabox.actions.subscriptions import Subscriptions
 from areabox.clock import SystemClock
 from areabox.services.calls import Services
+from areabox.services.catalogue import Catalogue
 from areabox.services.connections import Connections
 from areabox.services.egress import Egress
 from areabox.services.folders import Folders
 from areabox.services.host import House
 from tests.actions.conftest import world
-from tests.services.conftest import backend, catalogue, connections, server, services, vault
+from tests.services.conftest import backend, connections, server, services, vault
 from tests.services.loopback import names
 from tests.services.test_egress_tls import certificate
 
-__all__ = ["backend", "catalogue", "certificate", "connections", "server", "services", "vault", "world"]
+__all__ = ["backend", "certificate", "connections", "server", "services", "vault", "world"]
+
+
+@pytest.fixture(scope="session")
+def known() -> Catalogue:
+    """The connectors, discovered once."""
+    return Catalogue.discover()
 
 
 @pytest.fixture
-async def house(world: Any, catalogue: Any, vault: Any, tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
+def catalogue(known: Catalogue) -> Catalogue:
+    """The same: nobody here adds a connector."""
+    return known
+
+
+@pytest.fixture
+async def house(world: Any, known: Catalogue, vault: Any, tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
     """Listeners over the real catalogue, connections and services, for areas of the user `u1`.
 
     `awake()` is a listener of a process that has just started, with services of its own; `asleep()` ends the last.
     """
-    connections = Connections(world.backend, world.clock, catalogue, vault)
-    world.subscriptions = Subscriptions(world.backend, world.clock, catalogue, vault)
+    connections = Connections(world.backend, world.clock, known, vault)
+    world.subscriptions = Subscriptions(world.backend, world.clock, known, vault)
     world.inbox = Inbox(world.backend, world.clock, world.runs, world.subscriptions)
     house = SimpleNamespace(world=world, connections=connections, services=None, listener=None)
     house.files = tmp_path / "files"
@@ -49,7 +62,7 @@ async def house(world: Any, catalogue: Any, vault: Any, tmp_path: Path) -> Async
 
     async def awake() -> Listener:
         host = House(world.backend, world.clock, folders=Folders([house.files]))
-        house.services = Services(world.clock, catalogue, connections, egress, house=host)
+        house.services = Services(world.clock, known, connections, egress, house=host)
         house.listener = Listener(
             world.backend, world.clock, world.subscriptions, world.inbox, house.services, connections
         )
@@ -73,4 +86,27 @@ async def house(world: Any, catalogue: Any, vault: Any, tmp_path: Path) -> Async
     house.awake, house.asleep, house.react, house.errors = awake, asleep, react, errors
     yield house
     await asleep()
+    egress.close()
+
+
+class _Nobody:
+    """Connections of nobody; what an owner types is trusted."""
+
+    tester: Any = None
+
+    def __init__(self) -> None:
+        self.on_state: list[Any] = []
+
+    async def trusted(self, owner: str) -> bool:
+        return bool(owner)
+
+
+@pytest.fixture
+async def alone(clock: Any, known: Catalogue) -> AsyncIterator[Services]:
+    """The services without a database: for connectors that need no connection."""
+    egress = Egress(SystemClock(), allow=[ipaddress.ip_network("127.0.0.0/8")])
+    nothing: Any = None
+    made = Services(clock, known, _Nobody(), egress, house=House(nothing, clock))  # type: ignore[arg-type]
+    yield made
+    await made.close()
     egress.close()

@@ -50,7 +50,7 @@ def test_the_check_runs_by_itself_too() -> None:
 def test_discovering_connectors_loads_no_heavy_library() -> None:
     program = (
         "import sys; from areabox.services.catalogue import Catalogue; assert not Catalogue.discover().errors(); "
-        "print([m for m in ('feedparser', 'litestar', 'apscheduler', 'sqlite_utils', 'nh3', 'jinja2') if m in sys.modules])"
+        "print([m for m in ('feedparser', 'paho', 'imap_tools', 'aiosmtplib', 'litestar', 'apscheduler', 'sqlite_utils', 'nh3', 'jinja2', 'selectolax', 'watchfiles') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout == "[]\n"

@@ -19,6 +19,11 @@ from tests.connectors.calls import following, listen, react
 
 
 @pytest.fixture
+def services(alone: Services) -> Services:
+    return alone
+
+
+@pytest.fixture
 def home(tmp_path: Path) -> Path:
     made = tmp_path / "home"
     made.mkdir()
@@ -59,7 +64,10 @@ async def test_a_new_file_fires_and_one_that_was_there_does_not(files: Services,
         assert event == {"path": f"{home}/scan.pdf", "name": "scan.pdf", "folder": str(home), "size": 5, "id": ""}
 
 
-async def test_a_file_fires_when_nobody_writes_to_it_any_more(files: Services, home: Path) -> None:
+async def test_a_file_fires_when_nobody_writes_to_it_any_more(
+    files: Services, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_watch, "SETTLE_S", 0.4)
     cursor: dict[str, Any] = {}
     async with listen(files, "file.created", cursor, None, folder=str(home)) as events:
         waiting = await started(cursor, "files", events)

@@ -13,8 +13,8 @@ import aiomqtt
 import pytest
 
 from areabox.actions.subscriptions import Wanted
+from areabox.connectors import _broker, _topics
 from areabox.errors import AuthExpired, InputError, Permanent, Transient
-from areabox.services.catalogue import Catalogue
 from tests.connectors.brokers import Daemon, free_port, program, until
 
 CONFIG = """
@@ -202,6 +202,30 @@ async def test_a_stream_that_is_opened_again_gets_what_it_left(home):
     await until(lambda: home.log().count("Received PUBACK from areabox-") == 3)
 
 
+async def test_a_topic_that_an_area_of_the_past_wanted_is_given_up(home, monkeypatch):
+    await home.area("a", "home/+/door")
+    await home.area("b", "other/#")
+    await home.house.awake()
+    await home.subscribed(2)
+    await home.house.asleep()
+    await home.world.switch("a", on=False)
+    async with client(home) as other:
+        for n in range(30):
+            await other.publish("home/hall/door", str(n), 1)
+        await other.publish("other/x", "wanted", 1)
+    monkeypatch.setattr(_broker, "PARKED_S", 0.2)
+    monkeypatch.setattr(_broker, "TICK_S", 0.1)
+    await home.house.awake()
+    assert [payload["payload"] for payload in await home.payloads(1)] == ["wanted"]
+    await until(lambda: "\thome/+/door\n" in home.log().partition("Received UNSUBSCRIBE")[2])
+
+
+@pytest.mark.parametrize("filter", ["a/b/c", "a/+/c", "+/+/+", "#", "a/#", "a/b/c/#", "+/b/#"])
+def test_the_filter_of_a_message_is_told_by_its_number(filter):
+    assert _topics.filter_of("a/b/c", _topics.number(filter)) == filter
+    assert _topics.filter_of("x/y/z", _topics.number("a/b/c")) is None
+
+
 async def test_retained_messages_fire_only_if_they_are_asked_for(home):
     async with client(home) as other:
         await other.publish("home/mode", "away", 1, retain=True)
@@ -252,8 +276,8 @@ async def test_a_published_message_is_retained_and_forgotten(home):
         assert found == [*kept, b"end"]
 
 
-def test_the_quality_of_service_says_what_a_repeat_means():
-    operation = Catalogue.discover().reaction("mqtt.publish")
+def test_the_quality_of_service_says_what_a_repeat_means(known):
+    operation = known.reaction("mqtt.publish")
     assert [operation.effect_of({"topic": "a", "qos": qos}) for qos in (0, 1, 2)] == ["once", "idempotent", "once"]
     assert operation.effect_of({"topic": "a"}) == "idempotent"
 
@@ -263,13 +287,13 @@ def test_the_quality_of_service_says_what_a_repeat_means():
     [("mqtt.message", "home/#/x"), ("mqtt.message", "home/a+"), ("mqtt.message", ""), ("mqtt.message", "$share/g"),
      ("mqtt.silent", "a#")],
 )  # fmt: skip
-def test_a_topic_that_is_none_is_told_when_the_area_is_stored(action, bad):
-    assert [problem.pointer for problem in Catalogue.discover().action(action).check({"topic": bad})] == ["/topic"]
+def test_a_topic_that_is_none_is_told_when_the_area_is_stored(known, action, bad):
+    assert [problem.pointer for problem in known.action(action).check({"topic": bad})] == ["/topic"]
 
 
 @pytest.mark.parametrize("good", ["#", "+", "+/+", "/", "a//b", "home/+/x/#", "$SYS/#", "$share/group/home/#"])
-def test_a_topic_may_have_wildcards(good):
-    assert Catalogue.discover().action("mqtt.message").check({"topic": good}) == []
+def test_a_topic_may_have_wildcards(known, good):
+    assert known.action("mqtt.message").check({"topic": good}) == []
 
 
 async def test_a_message_is_sent_to_one_topic(home):

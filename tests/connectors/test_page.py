@@ -14,6 +14,11 @@ from tests.connectors.calls import poll
 from tests.services.web import Request, Server, reply
 
 
+@pytest.fixture
+def services(alone: Services) -> Services:
+    return alone
+
+
 class Watch:
     def __init__(self, services: Services, server: Server) -> None:
         self.services, self.server, self.cursor = services, server, dict[str, Any]()

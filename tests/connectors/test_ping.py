@@ -25,6 +25,11 @@ from tests.services.web import Server, reply
 from tests.support import FakeClock
 
 
+@pytest.fixture
+def services(alone: Services) -> Services:
+    return alone
+
+
 class Port:
     """A port that is open or closed."""
 

@@ -10,8 +10,8 @@ import httpx2
 from tests.faults.conftest import House
 from tests.faults.daemon import FULL, TICKER, Sink, hook, tell, until
 
-DELIVERIES = 10_000 if FULL else 1_000
-LISTED = 5_000 if FULL else 300
+DELIVERIES = 10_000 if FULL else 600
+LISTED = 5_000 if FULL else 200
 SENDERS = 8
 
 

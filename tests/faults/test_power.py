@@ -24,7 +24,7 @@ from tests.faults import replay
 from tests.faults.conftest import House
 from tests.faults.daemon import FULL, Daemon, Sink, hook, send, tell, until
 
-CUTS = 3_000 if FULL else 150
+CUTS = 3_000 if FULL else 100
 LOAD_S = 8.0 if FULL else 1.0
 EVENT = re.compile(rb'\{"event":"(\w{26})"\}')
 SENT = re.compile(rb"^POST / .*idempotency-key: (\w{32})", re.IGNORECASE | re.DOTALL)

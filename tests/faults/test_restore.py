@@ -20,7 +20,7 @@ from areabox.errors import AreaboxError
 from tests.faults.conftest import House
 from tests.faults.daemon import FULL, Daemon, Sink, hook, send, tell, until
 
-DRILLS = 50 if FULL else 3
+DRILLS = 50 if FULL else 2
 PHRASE = "a phrase for the drill"
 GIB_S = 60.0
 
@@ -81,7 +81,7 @@ async def test_a_backup_under_load_restores_all_that_was_acknowledged_and_nothin
     async with Sink() as sink:
         daemon = house()
         await asyncio.to_thread(daemon.start)
-        hooks = await asyncio.to_thread(daemon.apply, hook("a", {"wait": "2s"}, tell(sink.url)))
+        hooks = await asyncio.to_thread(daemon.apply, hook("a", {"wait": "1s"}, tell(sink.url)))
         async with httpx2.AsyncClient() as client:
             senders = [asyncio.create_task(send(client, hooks["a"], range(i, 10**6, 4), acknowledged, 0.01)) for i in range(4)]
             for n in range(DRILLS):
@@ -107,7 +107,7 @@ async def test_a_backup_under_load_restores_all_that_was_acknowledged_and_nothin
         begin = len(sink.keys)
         try:
             await asyncio.to_thread(again.start)
-            await asyncio.sleep(2.5)  # longer than all waits
+            await asyncio.sleep(1.2)  # longer than all waits
             fired = len(sink.keys) - begin
             await asyncio.to_thread(again.cli, "resume")
             await until(lambda: not again.rows("select 1 from run where ended is null limit 1"), 30, "it goes on")

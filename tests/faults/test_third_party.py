@@ -18,9 +18,9 @@ from tests.faults.daemon import FULL, Sink, hook, tell, until
 from tests.faults.proxy import FAULTS, Party
 
 EACH = 4 if FULL else 2  # runs for each fault
-HEALTHY = 600 if FULL else 60  # runs of the healthy area, before and meanwhile
+HEALTHY = 600 if FULL else 40  # runs of the healthy area, before and meanwhile
 TIMEOUT_S = 2.0
-NOISE_S = 0.05  # of a machine on which a healthy run takes a few milliseconds
+NOISE_S = 0.05 if FULL else 0.5  # of a machine on which a healthy run takes a few milliseconds; the short form is for any
 SLOW_NAMES = 6
 HOLDS = ("hang", "drip", "drip-head", "slow-dns")  # only the deadline ends these
 FAILS = ("refuse", "hang", "drip", "drip-head", "reset", "half-close", "wrong-length", "truncated-gzip", "not-tls", "slow-dns")

@@ -30,7 +30,7 @@ POLICIES = ("skip", "latest", "each")
 LOCAL = {"30 2 * * *": (2, 30), "5 0 * * *": (0, 5), "0 7 * * *": (7, 0)}  # fire at a local time of each day
 EVERY_15 = "*/15 * * * *"  # fires as real time goes by
 CRONS = (*LOCAL, EVERY_15)
-STORIES = 40 if FULL else 3
+STORIES = 40 if FULL else 1
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A service of the simulated internet: only what it offers is said here; `simulation.Internet` does it."""
+"""A service of the simulated internet: only what it offers is said here; `internet.Internet` does it."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def open_house(folder: Path, clock: FakeClock | None = None, *, work: bool
         if account is None:
             account = await app.accounts.create("owner@example.org", None, "owner", first=True)
         await app.worker.rescue()
-        workers = asyncio.create_task(app.worker.run(slots=64 if work else 0))
+        workers = asyncio.create_task(app.worker.run(slots=64) if work else asyncio.sleep(0))
         try:
             yield House(app, clock, account.actor())
         finally:

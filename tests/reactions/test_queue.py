@@ -25,7 +25,9 @@ async def backend(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqliteBacke
 
 
 async def add(backend: SqliteBackend, clock: FakeClock, **more: Any) -> Job:
-    job = msgspec.structs.replace(Job(clock.new_id(), "run", "owner", "area", "s1", "s1", "do", "ready", clock.now), **more)
+    job = msgspec.structs.replace(
+        Job(clock.new_id(), "run", "owner", "area", "s1", "s1", "do", "ready", clock.now), **more
+    )
     unit = Unit()
     queue.insert(unit, job)
     assert await backend.commit(unit)
@@ -39,7 +41,9 @@ async def commit(backend: SqliteBackend, write: Any, *args: Any, **more: Any) ->
 
 
 async def test_a_job_comes_back_as_it_was_put_in(backend: SqliteBackend, clock: FakeClock) -> None:
-    job = await add(backend, clock, state="waiting", due=7, wait_key="ask:1", input={"a": [1, None, "ü"]}, lane=Lane.BULK)
+    job = await add(
+        backend, clock, state="waiting", due=7, wait_key="ask:1", input={"a": [1, None, "ü"]}, lane=Lane.BULK
+    )
     assert await queue.get(backend, job.id) == job
     assert await queue.of_run(backend, "run") == [job]
     assert await queue.get(backend, "nobody") is None
@@ -89,11 +93,20 @@ async def test_a_parked_job_forgets_that_it_was_begun_and_only_its_own_attempt_p
     assert await commit(backend, queue.park, new, now=1, due=2, wait_key=None, input={"m": 1}, attempt=new.attempt)
     found = await queue.get(backend, job.id)
     assert found is not None
-    assert (found.state, found.due, found.begun, found.attempt, found.input, found.since) == ("waiting", 2, None, 2, {"m": 1}, 1)
+    assert (found.state, found.due, found.begun, found.attempt, found.input, found.since) == (
+        "waiting",
+        2,
+        None,
+        2,
+        {"m": 1},
+        1,
+    )
     assert await queue.begun(backend) == []
 
 
-async def test_an_attempt_that_is_given_back_costs_nothing_and_a_crash_counts(backend: SqliteBackend, clock: FakeClock) -> None:
+async def test_an_attempt_that_is_given_back_costs_nothing_and_a_crash_counts(
+    backend: SqliteBackend, clock: FakeClock
+) -> None:
     job = await add(backend, clock)
     begun = await queue.begin(backend, clock, job.id)
     assert begun is not None
@@ -110,7 +123,9 @@ async def test_an_attempt_that_is_given_back_costs_nothing_and_a_crash_counts(ba
     assert (crashed.attempt, crashed.begun, crashed.crashes) == (1, None, 1)
 
 
-async def test_due_jobs_come_the_longest_overdue_first_and_no_more_than_asked(backend: SqliteBackend, clock: FakeClock) -> None:
+async def test_due_jobs_come_the_longest_overdue_first_and_no_more_than_asked(
+    backend: SqliteBackend, clock: FakeClock
+) -> None:
     jobs = [await add(backend, clock, state="waiting", due=due) for due in (30, 10, 20, 40)]
     found = await queue.due(backend, 35, limit=2)
     assert [job.id for job in found] == [jobs[1].id, jobs[2].id]

@@ -388,7 +388,7 @@ async def test_a_connector_that_is_dropped_in_is_loaded_at_the_next_tick(
         'from areabox.sdk import Connector\nlamp = Connector("lamp", "Lamp")\n'
         '@lamp.reaction("Switch on", sentence="on")\nasync def on(ctx) -> str:\n    "Switch it on."\n    return "on"\n'
     )
-    assert await services.tick() == 5.0
+    assert await services.tick() == 2.0
     assert await services.react("lamp.on", {}, owner="a", connection=None, key="k", attempt=1, timeout_s=1) == "on"
 
 

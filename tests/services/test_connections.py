@@ -16,33 +16,33 @@ from areabox.services.vault import Vault
 from tests.support import FakeClock
 
 CANARY = "canary-5ecret"
-VALUES = {"url": "https://ntfy.home.example.org", "token": CANARY}
+VALUES = {"url": "https://gong.home.example.org", "token": CANARY}
 
 
 @pytest.fixture
 def catalogue() -> Catalogue:
     found = Catalogue.discover()
-    ntfy = Connector(
-        "ntfy", "ntfy", about="Push.", base=lambda auth: auth.url,
+    gong = Connector(
+        "gong", "gong", about="Push.", base=lambda auth: auth.url,
         auth=[
             Fields(url=Url, token=Annotated[Secret, Field("Token")], topic=(str, "home"), bearer="token"),
             Basic(url=Url),
         ],
     )  # fmt: skip
 
-    @ntfy.test
+    @gong.test
     async def who(ctx: Context) -> str:
         return "ann"
 
-    found.add(ntfy, source="test")
+    found.add(gong, source="test")
     found.add(Connector("git", "Git", base="https://api.example.org", auth=Key(header="X-Key", prefix="")), source="x")
     return found
 
 
 async def test_secrets_go_in_and_never_come_out(connections: Connections, backend: SqliteBackend) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
-    assert made.name == "ntfy"
-    assert made.config == {"url": "https://ntfy.home.example.org", "topic": "home"}
+    made = await connections.create("ann", "gong", VALUES)
+    assert made.name == "gong"
+    assert made.config == {"url": "https://gong.home.example.org", "topic": "home"}
     assert made.secrets == ("token",)
     assert made.state == "new"
     assert CANARY not in repr(made)
@@ -51,33 +51,33 @@ async def test_secrets_go_in_and_never_come_out(connections: Connections, backen
 
 
 async def test_an_account_opens_up_for_a_call_and_still_prints_nothing(connections: Connections) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
+    made = await connections.create("ann", "gong", VALUES)
     account = await connections.account(made.id)
     assert account.view.token == CANARY
     assert account.route.base == VALUES["url"]
     assert account.route.credentials is not None
     assert dict(account.route.credentials.headers) == {"Authorization": f"Bearer {CANARY}"}
-    assert account.route.credentials.hosts == {"ntfy.home.example.org:443"}
+    assert account.route.credentials.hosts == {"gong.home.example.org:443"}
     assert CANARY not in f"{account!r} {account.view!r}"
     assert connections.scrubber.text(f"Bearer {CANARY}") == "Bearer ***"
 
 
 async def test_a_name_is_made_if_none_is_given_and_taken_ones_are_refused(connections: Connections) -> None:
-    names = [(await connections.create("ann", "ntfy", VALUES)).name for _ in range(3)]
-    assert names == ["ntfy", "ntfy-2", "ntfy-3"]
-    await connections.create("bob", "ntfy", VALUES, name="ntfy")
-    with pytest.raises(ConflictError, match="there is a connection ntfy already"):
-        await connections.create("ann", "ntfy", VALUES, name="ntfy")
+    names = [(await connections.create("ann", "gong", VALUES)).name for _ in range(3)]
+    assert names == ["gong", "gong-2", "gong-3"]
+    await connections.create("bob", "gong", VALUES, name="gong")
+    with pytest.raises(ConflictError, match="there is a connection gong already"):
+        await connections.create("ann", "gong", VALUES, name="gong")
     with pytest.raises(InputError, match="1 to 64 characters"):
-        await connections.create("ann", "ntfy", VALUES, name="a/b")
+        await connections.create("ann", "gong", VALUES, name="a/b")
 
 
 async def test_values_are_checked_like_every_form(connections: Connections) -> None:
     with pytest.raises(InputError) as failed:
-        await connections.create("ann", "ntfy", {"url": "home", "tokn": "x"})
+        await connections.create("ann", "gong", {"url": "home", "tokn": "x"})
     assert {problem.pointer for problem in failed.value.problems} == {"/url", "/tokn", "/token"}
     with pytest.raises(InputError, match="no way in called oauth; there is fields, basic"):
-        await connections.create("ann", "ntfy", VALUES, auth="oauth")
+        await connections.create("ann", "gong", VALUES, auth="oauth")
     with pytest.raises(InputError, match="store works without a connection"):
         await connections.create("ann", "store", {})
     with pytest.raises(NotFoundError, match="there is no service moon"):
@@ -86,7 +86,7 @@ async def test_values_are_checked_like_every_form(connections: Connections) -> N
 
 async def test_another_way_in_may_be_chosen(connections: Connections) -> None:
     values = {"url": "http://10.0.0.5:8080", "username": "ann", "password": CANARY}
-    made = await connections.create("ann", "ntfy", values, auth="basic")
+    made = await connections.create("ann", "gong", values, auth="basic")
     account = await connections.account(made.id)
     assert account.route.credentials is not None
     assert account.route.credentials.hosts == {"10.0.0.5:8080"}
@@ -95,7 +95,7 @@ async def test_another_way_in_may_be_chosen(connections: Connections) -> None:
 
 
 async def test_a_connection_belongs_to_its_owner(connections: Connections) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
+    made = await connections.create("ann", "gong", VALUES)
     assert await connections.list("bob") == []
     for forbidden in (connections.get("bob", made.id), connections.delete("bob", made.id)):
         with pytest.raises(NotFoundError):
@@ -104,41 +104,41 @@ async def test_a_connection_belongs_to_its_owner(connections: Connections) -> No
 
 
 async def test_what_is_not_given_stays(connections: Connections) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
-    changed = await connections.update("ann", "ntfy", values={"topic": "alerts", "token": None}, rename="push")
+    made = await connections.create("ann", "gong", VALUES)
+    changed = await connections.update("ann", "gong", values={"topic": "alerts", "token": None}, rename="push")
     assert (changed.name, changed.config["topic"], changed.secrets) == ("push", "alerts", ("token",))
     assert changed.version == made.version + 1
     assert (await connections.account(made.id)).view.token == CANARY
 
 
 async def test_a_change_of_what_was_changed_meanwhile_is_refused(connections: Connections) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
-    await connections.update("ann", "ntfy", rename="push", version=made.version)
+    made = await connections.create("ann", "gong", VALUES)
+    await connections.update("ann", "gong", rename="push", version=made.version)
     with pytest.raises(ConflictError, match="was changed since it was read"):
         await connections.update("ann", "push", rename="other", version=made.version)
 
 
 async def test_a_new_address_asks_for_the_secrets_again(connections: Connections) -> None:
-    await connections.create("ann", "ntfy", VALUES)
+    await connections.create("ann", "gong", VALUES)
     with pytest.raises(InputError, match="the secrets must be given again"):
-        await connections.update("ann", "ntfy", values={"url": "https://evil.example.org"})
+        await connections.update("ann", "gong", values={"url": "https://evil.example.org"})
     moved = {"url": "https://new.example.org", "token": "another-5ecret"}
-    assert (await connections.update("ann", "ntfy", values=moved)).config["url"] == "https://new.example.org"
+    assert (await connections.update("ann", "gong", values=moved)).config["url"] == "https://new.example.org"
 
 
 async def test_the_one_that_fits_is_found_and_else_the_others_are_named(connections: Connections) -> None:
-    with pytest.raises(InputError, match="ntfy needs a connection; you have none for ntfy yet"):
-        await connections.resolve("ann", "ntfy", None)
-    first = await connections.create("ann", "ntfy", VALUES, name="home")
-    assert await connections.resolve("ann", "ntfy", None) == first.id
-    second = await connections.create("ann", "ntfy", VALUES, name="work")
-    assert await connections.resolve("ann", "ntfy", "work") == second.id
+    with pytest.raises(InputError, match="gong needs a connection; you have none for gong yet"):
+        await connections.resolve("ann", "gong", None)
+    first = await connections.create("ann", "gong", VALUES, name="home")
+    assert await connections.resolve("ann", "gong", None) == first.id
+    second = await connections.create("ann", "gong", VALUES, name="work")
+    assert await connections.resolve("ann", "gong", "work") == second.id
     with pytest.raises(InputError, match="say which connection is meant: home, work"):
-        await connections.resolve("ann", "ntfy", None)
-    with pytest.raises(InputError, match="there is no connection shed for ntfy; there is home, work"):
-        await connections.resolve("ann", "ntfy", "shed")
+        await connections.resolve("ann", "gong", None)
+    with pytest.raises(InputError, match="there is no connection shed for gong; there is home, work"):
+        await connections.resolve("ann", "gong", "shed")
     await connections.delete("ann", "home")
-    assert await connections.resolve("ann", "ntfy", None) == second.id
+    assert await connections.resolve("ann", "gong", None) == second.id
 
 
 async def test_a_service_that_needs_none_goes_without(connections: Connections) -> None:
@@ -146,12 +146,12 @@ async def test_a_service_that_needs_none_goes_without(connections: Connections) 
 
 
 async def test_asking_again_costs_no_reading(connections: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
+    made = await connections.create("ann", "gong", VALUES)
     first = await connections.account(made.id)
-    await connections.resolve("ann", "ntfy", None)
+    await connections.resolve("ann", "gong", None)
     monkeypatch.setattr(connections._backend, "read", None)
     assert await connections.account(made.id) is first
-    assert await connections.resolve("ann", "ntfy", None) == made.id
+    assert await connections.resolve("ann", "gong", None) == made.id
 
 
 async def test_a_dead_connection_is_told_once_and_wakes_with_new_values(connections: Connections) -> None:
@@ -161,25 +161,25 @@ async def test_a_dead_connection_is_told_once_and_wakes_with_new_values(connecti
         told.append((id, state))
 
     connections.on_state.append(listener)
-    made = await connections.create("ann", "ntfy", VALUES)
+    made = await connections.create("ann", "gong", VALUES)
     await connections.dead(made.id, f"refused Bearer {CANARY}", version=1)
     await connections.account(made.id)
     await connections.dead(made.id, "refused again", version=1)
-    dead = await connections.get("ann", "ntfy")
+    dead = await connections.get("ann", "gong")
     assert dead.state == "dead"
     assert dead.error == "refused Bearer ***"
     assert (await connections.account(made.id)).dead is not None
     assert told == [(made.id, "dead")]
-    await connections.update("ann", "ntfy", values={"token": "new-5ecret"})
+    await connections.update("ann", "gong", values={"token": "new-5ecret"})
     assert (await connections.account(made.id)).dead is None
     assert told[1:] == [(made.id, "new")]
 
 
 async def test_a_refusal_of_the_old_secret_does_not_kill_the_new_one(connections: Connections) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
-    await connections.update("ann", "ntfy", values={"token": "new-5ecret"})
+    made = await connections.create("ann", "gong", VALUES)
+    await connections.update("ann", "gong", values={"token": "new-5ecret"})
     await connections.dead(made.id, "401", version=made.version)
-    assert (await connections.get("ann", "ntfy")).state == "new"
+    assert (await connections.get("ann", "gong")).state == "new"
 
 
 async def test_a_test_notes_the_accounts_name_or_why_it_does_not_work(connections: Connections, clock: FakeClock) -> None:
@@ -193,16 +193,16 @@ async def test_a_test_notes_the_accounts_name_or_why_it_does_not_work(connection
         return str(found)
 
     connections.tester = tester
-    await connections.create("ann", "ntfy", VALUES)
-    fine = await connections.test("ann", "ntfy")
+    await connections.create("ann", "gong", VALUES)
+    fine = await connections.test("ann", "gong")
     assert (fine.state, fine.account, fine.checked) == ("ok", "ann@example.org", clock.now)
-    dead = await connections.test("ann", "ntfy")
+    dead = await connections.test("ann", "gong")
     assert (dead.state, dead.error, dead.account) == ("dead", "the token was withdrawn", "ann@example.org")
-    assert (await connections.test("ann", "ntfy")).state == "ok"
+    assert (await connections.test("ann", "gong")).state == "ok"
 
 
 async def test_a_connection_that_is_gone_needs_a_person(connections: Connections) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
+    made = await connections.create("ann", "gong", VALUES)
     await connections.delete("ann", made.id)
     with pytest.raises(AuthExpired, match="was removed"):
         await connections.account(made.id)
@@ -211,9 +211,9 @@ async def test_a_connection_that_is_gone_needs_a_person(connections: Connections
 async def test_without_its_connector_a_connection_is_kept_but_cannot_be_used(
     backend: SqliteBackend, clock: FakeClock, vault: Vault, connections: Connections
 ) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
+    made = await connections.create("ann", "gong", VALUES)
     bare = Connections(backend, clock, Catalogue(), vault)
-    assert (await bare.get("ann", "ntfy")).id == made.id
+    assert (await bare.get("ann", "gong")).id == made.id
     with pytest.raises(Permanent, match="is its connector still installed"):
         await bare.account(made.id)
 
@@ -227,7 +227,7 @@ async def test_only_a_trusted_owners_address_may_be_at_home(
     connections = Connections(backend, clock, catalogue, vault, trusts=trusts)
     literal = {}
     for owner in ("ann", "bob"):
-        made = await connections.create(owner, "ntfy", {**VALUES, "url": "http://192.168.1.20:8123"})
+        made = await connections.create(owner, "gong", {**VALUES, "url": "http://192.168.1.20:8123"})
         literal[owner] = (await connections.account(made.id)).route.literal
     assert literal == {"ann": {"192.168.1.20"}, "bob": set()}
 
@@ -235,7 +235,7 @@ async def test_only_a_trusted_owners_address_may_be_at_home(
 async def test_after_a_change_of_keys_everything_is_sealed_anew(
     backend: SqliteBackend, clock: FakeClock, catalogue: Catalogue, vault: Vault, connections: Connections
 ) -> None:
-    made = await connections.create("ann", "ntfy", VALUES)
+    made = await connections.create("ann", "gong", VALUES)
     await connections.create("bob", "git", {"key": CANARY})
     rotated = vault.rotated()
     again = Connections(backend, clock, catalogue, rotated)

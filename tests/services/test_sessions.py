@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from areabox.errors import Transient
+from areabox.errors import Permanent, Transient
 from areabox.services.sessions import Sessions, Taps
 
 
@@ -65,6 +65,18 @@ async def test_an_error_of_one_user_ends_it_for_the_next() -> None:
         assert client == 2
     await sessions.close()
     assert opener.closed == 2
+
+
+async def test_a_refusal_of_one_request_is_no_end_for_the_others() -> None:
+    opener, sessions = Opener(), Sessions()
+    async with sessions.use("a", opener) as first:
+        with pytest.raises(Permanent):
+            async with sessions.use("a", opener):
+                raise Permanent("not this topic")
+        async with sessions.use("a", opener) as client:
+            assert client == first
+    await sessions.close()
+    assert (opener.opened, opener.closed) == (1, 1)
 
 
 async def test_what_cannot_be_opened_says_why_and_is_tried_again() -> None:

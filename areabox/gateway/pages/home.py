@@ -15,7 +15,7 @@ from areabox.gateway.routes import Answer, Ask, Route, get, rfc3339
 
 RUNS, AREAS, RECENT, BARS = 20, 200, 200, 20
 NOTICES, SHOWN = 100, 5
-_SIGN: Final = {"run_failed": "failed", "connection_dead": "dead", "ask": "held"}
+_SIGN: Final = {"run_failed": "failed", "source_failing": "failed", "connection_dead": "dead", "ask": "held"}
 HOUR_MS: Final = 3_600_000
 HOURS: Final = 24
 _BY_HOUR: Final = """
