@@ -70,6 +70,9 @@ log = logging.getLogger(__name__)
 
 Role = Literal["serve", "cli"]
 UNLIMITED_SLOTS = 4_096
+_SEALED = """
+select 1 from connection where secret is not null union all select 1 from subscription where secret is not null limit 1
+"""
 RESYNC_S = 60.0
 DAY_MS = 86_400_000
 
@@ -91,7 +94,7 @@ class App:
         """Make every part; the database is open already."""
         settings, clock, backend = self.settings, self.clock, self.backend
         self.telemetry.listen(self.metrics.listen)
-        self.vault = Vault.load(clock, settings.key_file or settings.data_dir / "areabox.key", create=True)
+        self.vault = await self._key()
         self.catalogue = Catalogue.discover(settings.data_dir)
         self.sealing = Sealing(self.catalogue, self.vault)
         self.outbox = Outbox(backend, clock)
@@ -113,9 +116,9 @@ class App:
         self.connections.on_state.append(self._connection_changed)
         self.areas = Areas(
             backend, clock, self.registry, self.catalogue, self.sealing, self.subscriptions, self.connections.resolve,
-            base_url=self.base_url,
+            base_url=self.base_url, next_of=self.actions.poller.next_ms,
         )  # fmt: skip
-        self.events = Events(backend, self.registry, self.starting, self.inbox)
+        self.events = Events(backend, self.registry, self.starting, self.inbox, self.catalogue)
         self.housekeeping = self._housekeeping()
         await self.registry.open()
         for found in await self.subscriptions.internal("area.ended"):
@@ -124,6 +127,17 @@ class App:
         self._measure()
         row = await one(backend, "select value from meta where key = 'paused'")
         self.paused = row is not None and row["value"] == "1"
+
+    async def _key(self) -> Vault:
+        """Open the key file; a new one beside sealed data is said aloud, since it cannot open them."""
+        path = self.settings.key_file or self.settings.data_dir / "areabox.key"
+        if not path.exists():
+            if await self.backend.read(_SEALED):
+                log.error(
+                    "the key %s is missing, so a new one is made: secrets stored with the old one stay closed "
+                    "until it is put back, and connections are dead until then", path,
+                )  # fmt: skip
+        return Vault.load(self.clock, path, create=True)
 
     def _measure(self) -> None:
         """Let `/metrics` ask what it cannot count."""

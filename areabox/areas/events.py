@@ -8,8 +8,10 @@ import msgspec
 
 from areabox.actions.inbox import Inbox
 from areabox.areas.answers import at
+from areabox.areas.nearest import did_you_mean
 from areabox.areas.registry import Head, Registry
 from areabox.areas.starting import Starting
+from areabox.areas.views import CatalogueView
 from areabox.database import Backend, Lane, Row, Unit, one
 from areabox.database.blobs import unpack
 from areabox.errors import InputError, NotFoundError, Problem
@@ -28,8 +30,11 @@ select id, action, subscription, at, reason from event
 class Events:
     """What can be done with events; everything takes the actor first and finds only what is theirs."""
 
-    def __init__(self, backend: Backend, registry: Registry, starting: Starting, inbox: Inbox) -> None:
+    def __init__(
+        self, backend: Backend, registry: Registry, starting: Starting, inbox: Inbox, catalogue: CatalogueView
+    ) -> None:
         self._backend, self._registry, self._starting, self._inbox = backend, registry, starting, inbox
+        self._catalogue = catalogue
 
     async def list(
         self, actor: Actor, *, action: str = "", ignored: bool = False, limit: int = 50, after: str | None = None
@@ -87,7 +92,13 @@ class Events:
         return [(head, place) for head, place in heads if head is not None and head.enabled]
 
     async def send(self, actor: Actor, action: str, payload: dict[str, Any]) -> str:
-        """Let something happen by hand for every area that listens to this action; return the event's id."""
+        """Let something happen by hand for every area that listens to this action; return the event's id.
+
+        Raises InputError for an action that there is not.
+        """
+        if self._catalogue.action(action) is None:
+            detail = f"there is no action {action}{did_you_mean(action, self._catalogue.names('action'))}"
+            raise InputError(detail, [Problem("/action", detail)])
         return await self._inbox.send(actor.owner, action, payload)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from areabox.areas.views import CatalogueView
-from areabox.errors import InputError, Problem
+from areabox.errors import ConfigurationError, InputError, Problem
 
 STARS = "***"
 _MARK = "$sealed"
@@ -48,8 +48,11 @@ class Sealing:
         return self._changed(document, sealed)
 
     def open(self, area: str, document: Document) -> Document:
-        """Return a stored document as it runs."""
-        found: Document = _opened(document, lambda text: self._vault.open(_purpose(area), b64decode(text)).decode())
+        """Return a stored document as it runs; raises InputError where the key is another."""
+        try:
+            found: Document = _opened(document, lambda text: self._vault.open(_purpose(area), b64decode(text)).decode())
+        except ConfigurationError as error:
+            raise InputError(f"its secrets cannot be opened, give them again: {error}") from error
         return found
 
     def star(self, document: Document) -> Document:

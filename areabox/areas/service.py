@@ -55,9 +55,10 @@ class Areas:
         self, backend: Backend, clock: Clock, registry: Registry, catalogue: document.CatalogueView,
         sealing: Sealing, subscriptions: Subscriptions,
         resolve: Callable[[str, str, str | None], Awaitable[str | None]], *, base_url: str = "",
+        next_of: Callable[[str], int | None] = lambda _subscription: None,
     ) -> None:  # fmt: skip
         self._backend, self._clock, self._registry, self._catalogue = backend, clock, registry, catalogue
-        self._sealing = sealing
+        self._sealing, self._next_of = sealing, next_of
         self._subscriptions, self._resolve, self._base_url = subscriptions, resolve, base_url
 
     # --- apply ----------------------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ class Areas:
 
     def _step(self, actor: Actor, program: Program, source: str | None) -> _Step:
         head = self._registry.find(actor.owner, program.slug)
-        before = None if head is None else self._opened(head)
+        before = None if head is None else self._before(head)
         restored = self._sealing.restore(program.document, before)
         if restored != program.document:
             program = document.from_data(restored, catalogue=self._catalogue)
@@ -127,6 +128,12 @@ class Areas:
 
     def _opened(self, head: Head) -> dict[str, Any]:
         return self._sealing.open(head.id, msgspec.json.decode(head.document))
+
+    def _before(self, head: Head) -> dict[str, Any] | None:
+        try:
+            return self._opened(head)
+        except InputError:  # its secrets are lost: only a document that gives them anew can take its place
+            return None
 
     def _shown(self, head: Head) -> dict[str, Any]:
         return self._sealing.star(msgspec.json.decode(head.document))
@@ -297,7 +304,7 @@ class Areas:
             {
                 "id": found.place, "action": found.action,
                 **({"url": f"{self._base_url}/hooks/{found.hook}"} if found.hook else {}),
-                "next": at(found.next) if head.enabled else None, "last": at(found.last),
+                "next": at(self._next_of(found.id) or found.next) if head.enabled else None, "last": at(found.last),
                 **({"error": found.error} if found.error else {}),
             }
             for found in await self._subscriptions.for_area(head.id)

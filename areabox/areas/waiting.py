@@ -274,8 +274,6 @@ class Waiting:
         if memory is not None and "state" in memory:
             return _answered(step, memory)
         trigger = view.render(step.with_, run.outline.nodes[step.id], prefix)
-        if run.dry:
-            return ends.Done(None, {"area": step.area, "with": trigger}, f"would run {step.area}")
         head = self._registry.find(run.owner, step.area)
         if head is None:
             return ends.Failed(f"there is no area {step.area}")
@@ -285,7 +283,8 @@ class Waiting:
 
         def begin(unit: Unit) -> None:
             child, change = self._starting.begin(
-                unit, head, outline, trigger, depth=run.depth + 1, parent=job, lane=job.lane, root=run.root
+                unit, head, outline, trigger, depth=run.depth + 1, parent=job, lane=job.lane, root=run.root,
+                dry=run.dry,
             )
             unit.do("update job set wait_key = ? where id = ?", f"call:{child.id}", job.id)
             if change.end is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -99,6 +100,7 @@ class Bell:
     def _watch(self, folder: Path, deep: bool) -> None:  # noqa: FBT001 -- private
         import watchfiles
 
+        logging.getLogger("watchfiles.main").setLevel(logging.WARNING)  # it tells of every change
         is_new = True
         with suppress(OSError, RuntimeError):  # no more watches to be had, or the loop is closed: then it looks alone
             for changes in watchfiles.watch(

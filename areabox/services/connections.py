@@ -15,7 +15,16 @@ import msgspec
 
 from areabox.clock import Clock
 from areabox.database import Backend, Row, Unit, one
-from areabox.errors import AuthExpired, ConflictError, ConnectorError, InputError, NotFoundError, Permanent, Problem
+from areabox.errors import (
+    AuthExpired,
+    ConfigurationError,
+    ConflictError,
+    ConnectorError,
+    InputError,
+    NotFoundError,
+    Permanent,
+    Problem,
+)
 from areabox.sdk import UNSET
 from areabox.services.accounts import Account, route_of
 from areabox.services.catalogue import Catalogue, Service
@@ -227,7 +236,11 @@ class Connections:
         return row
 
     def _read(self, row: Row) -> Connection:
-        names = self._values(row) if row["secret"] is not None else {}
+        state, error = row["state"], row["error"]
+        try:
+            names = self._values(row) if row["secret"] is not None else {}
+        except ConfigurationError as lost:  # another key: one connection is dead, the others are shown
+            names, state, error = {}, "dead", str(lost)
         config = msgspec.json.decode(row["config"])
         return Connection(
             id=row["id"],
@@ -237,9 +250,9 @@ class Connections:
             auth=row["auth"],
             config=config,
             secrets=tuple(key for key, value in names.items() if key not in config and value),
-            state=row["state"],
+            state=state,
             account=row["account"],
-            error=row["error"],
+            error=error,
             checked=row["checked"],
             version=row["version"],
             created=row["created"],

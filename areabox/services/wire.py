@@ -24,8 +24,8 @@ from areabox.services.bodies import TooLarge, size
 
 HEAD_MAX_BYTES = 1 << 16
 _INTERIM_MAX = 16
-_PARTS_MAX = 4_096
-_FRAMING_FACTOR = 8  # a chunk of one byte takes six
+_SMALL_BYTES = 512
+_FRAMING_FACTOR = (2, 8)  # of a whole answer, of a stream; a chunk of one byte has five bytes around it
 _HIGH_WATER_BYTES = 1 << 18
 
 Header = tuple[bytes, bytes]
@@ -79,7 +79,7 @@ class Wire(asyncio.Protocol):
         self.status = 0
         self.headers: list[Header] = []
         self.upgraded = False
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | bytearray] = []
         self._begun = self._headed = self._complete = self._paused = False
         self._received = self._size = self._buffered = self._interim = 0
         self._error: Exception | None = None
@@ -108,7 +108,7 @@ class Wire(asyncio.Protocol):
     def body(self) -> bytes:
         """Return the body of an answer that was not streamed."""
         parts = self._parts
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     async def read(self) -> bytes:
         """Return the next piece of a streamed body, empty at its end; raises `NoAnswer` if it breaks off."""
@@ -248,9 +248,7 @@ class Wire(asyncio.Protocol):
         if self._streaming:
             self._keep_piece(data)
         else:
-            self._parts.append(data)
-            if len(self._parts) == _PARTS_MAX:  # chunks of one byte would cost more as a list than as a body
-                self._parts = [b"".join(self._parts)]
+            self._keep_part(data)
 
     def on_message_complete(self) -> None:
         """Know that the answer is whole."""
@@ -265,6 +263,15 @@ class Wire(asyncio.Protocol):
 
     def _busy(self) -> bool:
         return self._waiter is not None
+
+    def _keep_part(self, data: bytes) -> None:
+        """Keep a part of a body; many small ones in one place, since chunks of a byte cost eight in a list."""
+        if len(data) >= _SMALL_BYTES or not self._parts:
+            self._parts.append(data)
+        elif isinstance(last := self._parts[-1], bytearray):
+            last += data
+        else:
+            self._parts.append(bytearray(data))
 
     def _keep_piece(self, data: bytes) -> None:
         self._parts.append(data)
@@ -289,7 +296,7 @@ class Wire(asyncio.Protocol):
             self._deliver()
         elif not self._headed and self._received > HEAD_MAX_BYTES:
             self._broken(f"sent a head of more than {size(HEAD_MAX_BYTES)}")
-        elif self._received - self._size > HEAD_MAX_BYTES + _FRAMING_FACTOR * self._size:
+        elif self._received - self._size > HEAD_MAX_BYTES + _FRAMING_FACTOR[self._streaming] * self._size:
             self._broken("sent more framing than answer")
         elif self._parts and self._more is not None:
             self._wake()

@@ -39,7 +39,7 @@ def test_a_planted_bug_is_found(patch: Path, copy: Path) -> None:
     assert not applied.returncode, f"the sources have changed; plant it anew: {applied.stderr}"
     environ = {**os.environ, "AREABOX_SEEDS": "60", "AREABOX_FAULTS": "", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *head["found by"].split()]
-    done = subprocess.run(command, cwd=copy, env=environ, check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=copy, env=environ, check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1, f"nothing was found: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     assert re.search(head["says"], done.stdout), f"it failed, but did not say why: {done.stdout[-4000:]}"
 
