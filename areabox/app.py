@@ -131,12 +131,11 @@ class App:
     async def _key(self) -> Vault:
         """Open the key file; a new one beside sealed data is said aloud, since it cannot open them."""
         path = self.settings.key_file or self.settings.data_dir / "areabox.key"
-        if not path.exists():
-            if await self.backend.read(_SEALED):
-                log.error(
-                    "the key %s is missing, so a new one is made: secrets stored with the old one stay closed "
-                    "until it is put back, and connections are dead until then", path,
-                )  # fmt: skip
+        if not path.exists() and await self.backend.read(_SEALED):
+            log.error(
+                "the key %s is missing, so a new one is made: secrets stored with the old one stay closed until it is "
+                "put back, and connections are dead until then", path,
+            )  # fmt: skip
         return Vault.load(self.clock, path, create=True)
 
     def _measure(self) -> None:
