@@ -18,7 +18,7 @@ help:
 	@echo 'make test [ARGS=tests/cli]       run the test suite'
 	@echo 'make check                       ruff, mypy --strict, import-linter'
 	@echo 'make bench                       measure'
-	@echo 'make faults                      kill it, cut its power, fill its disk: the long form of tests/faults, with figures'
+	@echo 'make faults                      kill it, cut its power, fill its disk: the long form of tests/faults and tests/security'
 	@echo 'make wheel                       build dist/*.whl'
 	@echo 'make packaging                   check the systemd unit and the Containerfile, as far as the tools are here'
 	@echo 'make lock                        resolve the locks anew (needs uv)'
@@ -49,7 +49,7 @@ bench: .venv/.dev
 	[ -n "$$found" ] || echo 'there is no benchmark yet'
 
 faults: .venv/.dev
-	AREABOX_FAULTS=full $(BIN)/python -m pytest -q -s $(or $(ARGS),tests/faults)
+	AREABOX_FAULTS=full $(BIN)/python -m pytest -q -s $(or $(ARGS),tests/faults tests/security)
 
 wheel: .venv/.dev
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

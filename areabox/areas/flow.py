@@ -187,7 +187,7 @@ class Flow:
                 "run", run=run.id, area=run.slug, state=change.end.state, ms=self._clock.now_ms() - run.started
             )
         elif state != "running":
-            self._live.drop(run.id)
+            self._live.rest(run)
 
     # --- the job stays --------------------------------------------------------------------------------------------
 
@@ -226,8 +226,9 @@ class Flow:
         before = run.jobs.get(job.id)
         run.jobs[job.id] = parked
         state = "queued" if queued else state_of(run.jobs.values())
-        if state != run.state:
+        if state != "running" or run.state != state:  # what woke it may have changed its row only
             store.touch(unit, run.id, state)
+        if state != run.state:
             unit.publish("run", id=run.id, owner=run.owner, area=run.slug, state=state)
         self._registry.wait(parked)
         if not await self._backend.commit(unit):
@@ -237,7 +238,7 @@ class Flow:
             return False
         run.state = state
         if state != "running":
-            self._live.drop(run.id)
+            self._live.rest(run)
         return True
 
     def _journal(self, unit: Unit, run: RunState, job: Job, state: str, outcome: Any, kind: str, now: int) -> None:

@@ -211,11 +211,14 @@ class Joins(ABC):
                 self._close(open_path)
 
     def _close(self, path: str) -> None:
-        self.change.scopes[path] = None
-        inside = path + "."
-        for layer in {*self.run.layers, *self.change.layers}:
-            if layer.startswith(inside):
-                self.change.layers[layer] = None
+        scope, change = self.view.scope(path), self.change
+        change.scopes[path] = None
+        if scope is None or not self.run.outline.locate(path)[0].parts:
+            return
+        for index in range(scope.need):
+            layer = f"{path}.{index}"
+            if layer in self.run.layers or layer in change.layers:
+                change.layers[layer] = None
 
     def _merge(self, path: str, parts: Any) -> None:
         merged: dict[str, Any] = {}

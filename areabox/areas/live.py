@@ -1,4 +1,7 @@
-"""Runs that have work to do, in memory: loaded when a job of theirs begins, let go when nothing of theirs is ready."""
+"""Runs that have work to do, in memory: loaded when a job of theirs begins, let go when nothing of theirs is ready.
+
+The latest of those that wait are kept, too, since a run that waits often would be loaded as often, with all its steps.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from areabox.areas.registry import Registry
 from areabox.areas.state import RunState, StepRow
 from areabox.database import Backend, Row
 
-KEPT_MAX = 4_096
+KEPT_MAX, RESTING_MAX = 4_096, 256
 
 
 class Live:
@@ -24,6 +27,7 @@ class Live:
     def __init__(self, backend: Backend, registry: Registry, *, base_url: str = "", zone: tzinfo = UTC) -> None:
         self._backend, self._registry = backend, registry
         self._runs: OrderedDict[str, RunState] = OrderedDict()
+        self._resting: OrderedDict[str, RunState] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.base_url, self.zone = base_url, zone
 
@@ -48,14 +52,29 @@ class Live:
     def drop(self, run_id: str) -> None:
         """Let a state go; it is loaded again when it is needed."""
         self._runs.pop(run_id, None)
+        self._resting.pop(run_id, None)
+
+    def rest(self, run: RunState) -> None:
+        """Let a state go when others have rested since, as its run only waits now."""
+        self._runs.pop(run.id, None)
+        self._resting[run.id] = run
+        self._resting.move_to_end(run.id)
+        while len(self._resting) > RESTING_MAX:
+            self._resting.popitem(last=False)
 
     def peek(self, run_id: str) -> RunState | None:
         """Return a state if it is in memory."""
+        return self._runs.get(run_id) or self._resting.get(run_id)
+
+    def _awake(self, run_id: str) -> RunState | None:
+        rested = self._resting.pop(run_id, None)
+        if rested is not None:
+            self.keep(rested)
         return self._runs.get(run_id)
 
     async def look(self, run_id: str) -> RunState | None:
         """Return a state like `load`, for whoever does not hold the run's lock: no advance comes between its reads."""
-        found = self._runs.get(run_id)
+        found = self._awake(run_id)
         if found is not None:
             return found
         async with self.lock(run_id):
@@ -66,7 +85,7 @@ class Live:
 
         Whoever asks holds the run's lock. Raises InputError if its program cannot be compiled any more.
         """
-        found = self._runs.get(run_id)
+        found = self._awake(run_id)
         if found is not None:
             return found
         row = await store.row(self._backend, run_id)

@@ -283,7 +283,14 @@ class Waiting:
 
         def begin(unit: Unit) -> None:
             child, change = self._starting.begin(
-                unit, head, outline, trigger, depth=run.depth + 1, parent=job, lane=job.lane, root=run.root,
+                unit,
+                head,
+                outline,
+                trigger,
+                depth=run.depth + 1,
+                parent=job,
+                lane=job.lane,
+                root=run.root,
                 dry=run.dry,
             )
             unit.do("update job set wait_key = ? where id = ?", f"call:{child.id}", job.id)

@@ -20,6 +20,8 @@ TEXT_MAX = 64 * 1024
 HEAD_BYTES = 16 * 1024
 _TTL = re.compile(rb"<ttl>\s*(\d{1,5})\s*</ttl>")  # how many minutes a feed may be kept, says RSS 2.0
 
+_GROWS = re.compile(rb"\A[^>]{0,200}&(?!#)|\A[^>]{200}")  # made of other entities, or long
+
 Feed = Annotated[Url, Field("Address of the feed", placeholder="https://example.org/feed.xml")]
 
 
@@ -82,6 +84,8 @@ def parse(content: bytes, url: str, content_type: str) -> list[Entry]:
     """
     import feedparser
 
+    if any(_GROWS.search(entity) for entity in content.replace(b"\0", b"").split(b"<!ENTITY")[1:]):  # UTF-16, too
+        raise Permanent("the feed declares entities that grow, which is not read")
     headers = {"content-location": url, "content-type": content_type}
     parsed = feedparser.parse(io.BytesIO(content), response_headers=headers)  # bytes alone may be taken for a file name
     if not parsed.version and not parsed.entries:

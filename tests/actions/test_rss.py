@@ -96,8 +96,11 @@ def test_entities_are_not_expanded_without_end_nor_read_from_files():
         "<!DOCTYPE r [" + "".join(f"<!ENTITY l{n} '{f'&l{n - 1};' * 10}'>" for n in range(1, 9)) + "<!ENTITY l0 'ha'>]>"
     )
     file = "<!DOCTYPE r [<!ENTITY f SYSTEM 'file:///etc/passwd'>]>"
-    for head, name in ((laughs, "l8"), (file, "f")):
-        (entry,) = parse(head.encode() + rss(item(1, title=f"&{name};")), URL, "")
+    with pytest.raises(Permanent, match="entities that grow"):
+        parse(laughs.encode() + rss(item(1, title="&l8;")), URL, "")
+    space = "<!DOCTYPE r [<!ENTITY f '&#160;'>]>"  # what honest feeds declare
+    for head in (file, space):
+        (entry,) = parse(head.encode() + rss(item(1, title="a&f;")), URL, "")
         assert len(entry.title) < 100
         assert "root" not in entry.title
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from areabox.areas import plan, waiting
+from areabox.areas import live, plan, store, waiting
 from areabox.database import Unit
 from areabox.errors import InputError, StorageFullError
 from areabox.reactions import worker
@@ -213,6 +213,7 @@ async def test_a_run_whose_program_is_gone_ends_and_all_who_wait_for_it_go_on(ho
 
     registry.outline_at = gone  # type: ignore[method-assign]
     house.app.live._runs.clear()
+    house.app.live._resting.clear()
     await house.advance("1h")
     runs = [await house.run(run_id) for run_id in callers]
     assert [run["state"] for run in runs] == ["done", "done"]
@@ -230,6 +231,7 @@ async def test_a_run_whose_program_is_gone_can_be_cancelled(house: House) -> Non
     outline_at = house.app.registry.outline_at
     house.app.registry.outline_at = gone  # type: ignore[method-assign]
     house.app.live._runs.clear()
+    house.app.live._resting.clear()
     await house.app.runs.cancel(house.actor, first)
     house.app.registry.outline_at = outline_at  # type: ignore[method-assign]
     await house.advance("1h")
@@ -357,3 +359,43 @@ async def test_a_wait_that_begins_wakes_the_clock_that_sleeps_for_longer(idle_ho
 
 async def is_waiting(house: House) -> bool:
     return (await states(house))[-1] == "waiting"
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["wait: 1s", "call: child", 'collect: {window: 1s, key: "{{ index }}"}', "probe.do: {value: 1}"],
+)
+async def test_a_loop_that_waits_again_and_again_does_not_read_all_that_it_did_each_time(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    restore, restored = store.restore, 0
+
+    async def counted(*args: Any) -> Any:
+        nonlocal restored
+        restored += 1
+        return await restore(*args)
+
+    monkeypatch.setattr(store, "restore", counted)
+    await house.apply(
+        area("  - wait: 1s\n  - return: 1", "child"),
+        area(
+            f'  - each: "range(50)"\n    id: loop\n    then: [{{{step}, id: s}}]\n  - return: "{{{{ steps.loop | length }}}}"'
+        ),
+    )
+    run_id = await house.send("one")
+    await house.advance("2m")
+    assert (await house.run(run_id))["result"] == 50
+    assert restored <= 5
+
+
+async def test_runs_that_wait_cost_no_memory_beyond_a_bound(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "RESTING_MAX", 10)
+    await house.apply(area('  - wait: 1h\n  - wait: 1h\n  - return: "{{ trigger.n }}"'))
+    ids = [await house.app.runs.start(house.actor, "one", {"n": n}) for n in range(50)]
+    await house.idle()
+    await house.advance("1h")
+    assert len(house.app.live._resting) <= 10
+    assert len(house.app.live._runs) == 0
+    await house.advance("1h")
+    assert await states(house, *ids) == ["done"] * 50
+    assert len(house.app.live._resting) == 0

@@ -110,7 +110,7 @@ def test_a_run_gives_the_same_whether_its_state_is_kept_or_read_again_for_each_j
         stack = contextlib.AsyncExitStack()
         house = runner.run(stack.enter_async_context(open_house(tmp_path, work=False)))
 
-        @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(programs)
         def check(steps: Steps) -> None:
             runner.run(same(house, steps))
