@@ -221,10 +221,9 @@ class Connections:
         """Seal anew what an old key sealed, at most `limit` rows, and return how many; 0 when all is done."""
         units: list[Unit] = []
         for row in await self._backend.read("select id, secret from connection where secret is not null"):
-            if len(units) < limit and self._vault.is_old(row["secret"]):
-                purpose = _purpose(row["id"])
-                sealed = self._vault.seal(purpose, self._vault.open(purpose, row["secret"]))
-                units.append(Unit().do(_RESEAL, sealed, row["id"], row["secret"]))
+            if len(units) < limit and self._vault.is_old(old := row["secret"]):
+                sealed = self._vault.seal(_purpose(row["id"]), self._vault.open(_purpose(row["id"]), old))
+                units.append(Unit().do(_RESEAL, sealed, row["id"], old))
         return sum(await asyncio.gather(*map(self._backend.commit, units)))  # each alone, but on disk together
 
     # -- rows ------------------------------------------------------------------------------------------------------
