@@ -30,7 +30,9 @@ PAUSE_FULL_S = 2.0
 REFUSALS_MAX = 30  # of a database that another program holds, say
 SLEEP_MAX_S = 60.0
 WAKE_AT_ONCE = 100
-SUSPECTS_AT_ONCE = 16
+SUSPECTS_AT_ONCE = 64  # of those that began within …
+LASTS_S = 0.25
+ALONE_S = 10.0  # how long one stands alone that the process did not survive twice
 
 
 class Engine(Protocol):
@@ -67,6 +69,7 @@ class Worker:
     def __init__(self, backend: Backend, clock: Clock, engine: Engine) -> None:
         self._backend, self._clock, self._engine = backend, clock, engine
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._suspects: set[asyncio.Task[None]] = set()
         self._cut_off: set[str] = set()
         self._left: list[Job] = []  # what the last process left under way and nobody has seen to yet
         self._stopping = asyncio.Event()
@@ -190,20 +193,23 @@ class Worker:
                 task.cancel()
 
     async def _try_suspects(self) -> None:
-        """Try again what the process did not survive: a few at once, and what it did not survive twice alone.
+        """Try again what the process did not survive: some at once, and what it did not survive twice alone.
 
         So a job that ends the process every time is alone when it does so for the third time, and none that was only
-        beside it is set aside with it.
+        beside it is set aside with it. Those that have lasted for a while make room for the next: a thousand slow calls
+        that a power cut interrupted are soon all under way again.
         """
-        running: set[asyncio.Task[None]] = set()
+        young: set[asyncio.Task[None]] = set()
         for job_id, crashes in await queue.suspects(self._backend):
-            while len(running) >= (SUSPECTS_AT_ONCE if crashes == 1 else 1):
-                ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                _report(ended)
-            running.add(asyncio.create_task(self.handle(job_id), name="suspect"))  # it outlives this, as at a stop
-        while running:
-            ended, running = await asyncio.wait(running)
-            _report(ended)
+            limit, lasts_s = (SUSPECTS_AT_ONCE, LASTS_S) if crashes == 1 else (1, ALONE_S)
+            while len(young) >= limit:
+                ended, young = await asyncio.wait(young, timeout=lasts_s, return_when=asyncio.FIRST_COMPLETED)
+                young = young if ended else set()
+            attempt = asyncio.create_task(self.handle(job_id), name="suspect")  # it outlives this, as at a stop
+            attempt.add_done_callback(_report)
+            self._suspects.add(attempt)
+            attempt.add_done_callback(self._suspects.discard)
+            young.add(attempt)
 
     async def stop(self, grace_s: float) -> None:
         """Begin nothing more, let what is under way finish within the grace, and give the rest back."""
@@ -236,7 +242,6 @@ async def _stored(write: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(PAUSE_FULL_S)
 
 
-def _report(attempts: Iterable[asyncio.Task[None]]) -> None:
-    for attempt in attempts:
-        if not attempt.cancelled() and (error := attempt.exception()) is not None:
-            log.error("an attempt could not be ended: %s", error, exc_info=error)
+def _report(attempt: asyncio.Task[None]) -> None:
+    if not attempt.cancelled() and (error := attempt.exception()) is not None:
+        log.error("an attempt could not be ended: %s", error, exc_info=error)
