@@ -40,6 +40,13 @@ _SELECT = """
 select r.*, e.payload as payload, e.action as action, e.dedupe as dedupe
   from run r left join event e on e.id = r.event where r.id = ?
 """
+_PRUNED = """
+select id from run where ended is not null and ended < ?
+   and id not in (select retry_of from run
+                   where state in ('queued', 'running', 'waiting', 'held', 'failed', 'uncertain') and ended is null
+                     and retry_of is not null)
+ order by ended limit ?
+"""  # what a run took from an earlier one is read again when the run is loaded
 _WITH_RESULT = frozenset({"do", "call", "wait", "wait_for", "ask", "collect", "once", "each", "repeat"})
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.decode
@@ -199,9 +206,7 @@ async def steps(backend: Backend, run_id: str) -> list[StepRow]:
 
 async def prune(backend: Backend, before_ms: int, limit: int = 500) -> int:
     """Delete runs that ended before a time, oldest first, with all that belongs to them; return how many."""
-    rows = await backend.read(
-        "select id from run where ended is not null and ended < ? order by ended limit ?", before_ms, limit
-    )
+    rows = await backend.read(_PRUNED, before_ms, limit)
     unit = Unit()
     for (run_id,) in rows:
         for statement in (

@@ -7,7 +7,6 @@ connection is one that a service refused; it wakes when a person gives it new va
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,16 +24,14 @@ from areabox.errors import (
     Permanent,
     Problem,
 )
-from areabox.sdk import UNSET
 from areabox.services.accounts import Account, route_of
 from areabox.services.catalogue import Catalogue, Service
 from areabox.services.secrets import Scrubber
+from areabox.services.typed import checked_name, place, plain
 from areabox.services.vault import Vault
 from areabox.services.ways import Way
 
-NAME = re.compile(r"[^\s/{}](?:[^\n\r\t/{}]{0,62}[^\s/{}])?")
 ERROR_LENGTH_MAX = 500
-_WHERE = frozenset({"host", "hostname", "server", "address", "domain", "port"})
 _INSERT = """
 insert into connection (id, owner, name, service, auth, config, secret, state, created)
 values (?, ?, ?, ?, ?, ?, ?, 'new', ?)
@@ -119,7 +116,7 @@ class Connections:
         `auth` is one of the service's ways in; its only or first one if left out.
         """
         way = self._way(service, auth)
-        values = _plain(way, way.form.convert(values))
+        values = plain(way, way.form.convert(values))
         id, name = self._clock.new_id(), await self._free_name(owner, service, name)
         config, secret = self._split(id, way, values)
         unit = Unit().do(_INSERT, id, owner, name, service, way.id, config, secret, self._clock.now_ms(), expect=1)
@@ -145,11 +142,11 @@ class Connections:
         way = self._way(row["service"], row["auth"])
         before = self._values(row)
         given = {key: value for key, value in (values or {}).items() if not (value is None and key in before)}
-        after = _plain(way, way.form.convert({**before, **given}))
+        after = plain(way, way.form.convert({**before, **given}))
         self._refuse_redirection(way, row["service"], before, after, given)
         config, secret = self._split(row["id"], way, after)
         unit = Unit().do(
-            _UPDATE, _checked_name(rename or row["name"]), way.id, config, secret, row["id"], row["version"], expect=1
+            _UPDATE, checked_name(rename or row["name"]), way.id, config, secret, row["id"], row["version"], expect=1
         )  # fmt: skip
         await self._commit(unit, row["id"], owner, rename or row["name"])
         if values:
@@ -318,7 +315,7 @@ class Connections:
         self, way: Way, service: str, before: Mapping[str, Any], after: Mapping[str, Any], given: Mapping[str, Any]
     ) -> None:
         kept = [name for name in way.form.secrets if after.get(name) and name not in given]
-        if kept and _place(self._service(service), way, before) != _place(self._service(service), way, after):
+        if kept and place(self._service(service), way, before) != place(self._service(service), way, after):
             raise InputError(
                 "the address is another one, so the secrets must be given again",
                 [Problem(f"/values/{name}", "give it again, since the address changed") for name in kept],
@@ -326,7 +323,7 @@ class Connections:
 
     async def _free_name(self, owner: str, service: str, name: str | None) -> str:
         if name is not None:
-            return _checked_name(name)
+            return checked_name(name)
         taken = {row["name"] for row in await self._backend.read("select name from connection where owner = ?", owner)}
         names = (service if n == 1 else f"{service}-{n}" for n in range(1, len(taken) + 2))
         return next(candidate for candidate in names if candidate not in taken)
@@ -379,26 +376,6 @@ class Connections:
 
 def _purpose(id: str) -> str:
     return f"connection|secret|{id}"
-
-
-def _plain(way: Way, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON has them, without those that nobody gave."""
-    return {name: value for name, value in values.items() if value is not UNSET and name in way.form.fields}
-
-
-def _place(service: Service, way: Way, values: Mapping[str, Any]) -> object:
-    """Return where the secrets of a connection would go."""
-    route = route_of(service.connector, way, way.view(values))
-    fields = (field for field in way.form.fields.values() if not field.secret)
-    hosts = route.credentials.hosts if route.credentials is not None else None
-    return hosts, [values.get(f.name) for f in fields if f.spec.format in ("url", "host") or f.name in _WHERE]
-
-
-def _checked_name(name: str) -> str:
-    if not NAME.fullmatch(name):
-        detail = "a name has 1 to 64 characters, none of them a slash, brace or line break"
-        raise InputError(detail, [Problem("/name", detail)])
-    return name
 
 
 def _existing(service: str, found: Sequence[Connection]) -> str:
