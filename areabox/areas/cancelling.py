@@ -37,13 +37,14 @@ class Cancelling:
             if job.kind == "collect":
                 gathering.drop(unit, job.id)
             del run.jobs[job.id]
-            self._registry.forget(job)
         return gone
 
     async def cut_off(self, jobs: list[Job]) -> None:
         """End the attempts of jobs that were taken out, and the runs that they called."""
         if not jobs:
             return
+        for job in jobs:
+            self._registry.forget(job)
         self.interrupt(job.id for job in jobs)
         for job in jobs:
             if job.kind == "call":

@@ -38,6 +38,10 @@ from areabox.reactions.queue import Job
 log = logging.getLogger(__name__)
 
 TRIES = 5  # how often an advance is planned again when another was faster
+RECONNECTED_MS = 1_000
+_STILL_DEAD = """
+update job set wait_key = wait_key where id = ? and exists (select 1 from connection where id = ? and state = 'dead')
+"""
 _HELD = ("connection:", "resolve:")
 _CANNOT_RUN = "the area cannot run any more"
 _WAITS = frozenset({"wait", "wait_for", "ask", "collect", "call"})
@@ -70,11 +74,11 @@ class Flow:
         run.jobs[job.id] = job
         if job.kind == "admit":
             return await self._waiting.admit(run, job)
+        if job.kind in ("do", "go") and self._clock.now_ms() >= run.deadline:
+            return ends.Failed(_too_long(run), "timeout")
         if job.kind == "go":
             return ends.Resumed()
         if job.kind == "do":
-            if self._clock.now_ms() >= run.deadline:
-                return ends.Failed(_too_long(run), "timeout")
             return await self._reacting.react(run, job)
         return await self._waiting.perform(run, job)
 
@@ -113,6 +117,8 @@ class Flow:
             if not written:  # what is in memory may be ahead of the rows
                 self._live.drop(job.run)
         if not written:
+            if isinstance(outcome, ends.Held):  # reconnected while it was under way, with the old secret
+                return False, ends.Retry(outcome.message, RECONNECTED_MS, "auth", outcome.input)
             again = isinstance(outcome, ends.Parked) or getattr(outcome, "also", None) is not None
             return False, ends.Stale() if again else outcome
         return True, outcome
@@ -205,6 +211,7 @@ class Flow:
                 self._journal(unit, run, job, "retrying", outcome, "auth", now)
                 key = f"connection:{outcome.connection}"
                 parked = queue.park(unit, job, now=now, due=None, wait_key=key, attempt=job.attempt)
+                unit.do(_STILL_DEAD, job.id, outcome.connection, expect=1)
             case ends.Uncertain():
                 self._journal(unit, run, job, "uncertain", outcome, "uncertain", now)
                 parked = queue.park(unit, job, now=now, due=None, wait_key=f"resolve:{job.id}", attempt=job.attempt)
@@ -223,18 +230,20 @@ class Flow:
         return await self._parked(unit, run, job, parked, queued=isinstance(outcome, ends.Parked) and outcome.queued)
 
     async def _parked(self, unit: Unit, run: RunState, job: Job, parked: Job, *, queued: bool) -> bool:
-        before = run.jobs.get(job.id)
         run.jobs[job.id] = parked
         state = "queued" if queued else state_of(run.jobs.values())
         if state != "running" or run.state != state:  # what woke it may have changed its row only
             store.touch(unit, run.id, state)
         if state != run.state:
             unit.publish("run", id=run.id, owner=run.owner, area=run.slug, state=state)
-        self._registry.wait(parked)
-        if not await self._backend.commit(unit):
-            self._registry.forget(parked)
-            if before is not None:
-                run.jobs[job.id] = before
+        self._registry.wait(parked)  # before the commit, so that no event comes between
+        written = False
+        try:
+            written = await self._backend.commit(unit)
+        finally:
+            if not written:
+                self._registry.forget(parked)
+        if not written:
             return False
         run.state = state
         if state != "running":
@@ -260,8 +269,9 @@ class Flow:
             held_ms = self._clock.now_ms() - job.since if (job.wait_key or "").startswith(_HELD) else 0
             if held_ms:
                 store.push_back(unit, job.run, held_ms)
-            self._registry.forget(job)
             woken = await self._backend.commit(unit)
+            if woken:
+                self._registry.forget(job)
             run = self._live.peek(job.run)
             if woken and run is not None:
                 run.deadline += held_ms

@@ -86,6 +86,9 @@ class Registry:
 
     def put(self, head: Head) -> None:
         """Take an area in, or its newer version."""
+        known = self.heads.get(head.id)
+        if known is not None and known.version > head.version:
+            return
         self.heads[head.id] = head
         self._by_slug[head.owner, head.slug] = head.id
 

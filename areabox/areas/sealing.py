@@ -7,7 +7,7 @@ document that comes back with stars keeps the secrets that the area has already.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from areabox.areas.views import CatalogueView
@@ -16,7 +16,7 @@ from areabox.errors import ConfigurationError, InputError, Problem
 STARS = "***"
 _MARK = "$sealed"
 Document = dict[str, Any]
-Change = Callable[[Any, str], Any]  # the value of a secret field and its JSON Pointer → what is put there
+Change = Callable[[Any, str, str], Any]  # value of a secret field, whose it is, its JSON Pointer → what is put there
 
 
 class Seal(Protocol):
@@ -40,7 +40,7 @@ class Sealing:
     def seal(self, area: str, document: Document) -> Document:
         """Return a document as it is stored."""
 
-        def sealed(value: Any, _pointer: str) -> Any:
+        def sealed(value: Any, _place: str, _pointer: str) -> Any:
             if not isinstance(value, str) or not value:
                 return value
             return {_MARK: b64encode(self._vault.seal(_purpose(area), value.encode())).decode()}
@@ -58,41 +58,44 @@ class Sealing:
     def star(self, document: Document) -> Document:
         """Return a document, stored or open, as it is shown."""
         starred: Document = _opened(document, lambda _text: STARS)
-        return self._changed(starred, lambda value, _pointer: STARS if value else value)
+        return self._changed(starred, lambda value, _place, _pointer: STARS if value else value)
 
     def restore(self, document: Document, before: Document | None) -> Document:
-        """Return a document whose stars are replaced by the secrets that stood there; raises InputError."""
+        """Return a document whose stars are replaced by the secrets of the same steps; raises InputError."""
         known: dict[str, Any] = {}
-        problems: list[Problem] = []
+        problems = [Problem(pointer, f"{_MARK} is not for documents") for pointer in _sealed_at(document)]
         if before is not None:
-            self._changed(before, lambda value, pointer: known.setdefault(pointer, value))
+            self._changed(before, lambda value, place, _pointer: known.setdefault(place, value))
 
-        def restored(value: Any, pointer: str) -> Any:
-            if value == STARS and pointer not in known:
+        def restored(value: Any, place: str, pointer: str) -> Any:
+            if value == STARS and place not in known:
                 detail = "the stars stand for a secret that is not known here; write the secret itself"
                 problems.append(Problem(pointer, detail))
-            return known.get(pointer) if value == STARS else value
+            return known.get(place) if value == STARS else value
 
         result = self._changed(document, restored)
         if problems:
-            raise InputError("secrets are missing", problems)
+            raise InputError("; ".join(map(str, problems)), problems)
         return result
 
     def _changed(self, document: Document, change: Change) -> Document:
-        found: Document = self._walk(document, "", change)
-        return found
+        return {name: self._walk(part, name, f"/{name}", change) for name, part in document.items()}
 
-    def _walk(self, value: Any, pointer: str, change: Change) -> Any:
+    def _walk(self, value: Any, place: str, pointer: str, change: Change) -> Any:
+        """Go through a part of a document; `place` says which trigger or step it is of, wherever that stands."""
         if isinstance(value, list):
-            return [self._walk(item, f"{pointer}/{index}", change) for index, item in enumerate(value)]
+            return [self._walk(item, place, f"{pointer}/{index}", change) for index, item in enumerate(value)]
         if not isinstance(value, dict):
             return value
+        if isinstance(value.get("id"), str):
+            place = f"{pointer[1:5]} {value['id']}"
         return {
-            name: self._params(name, item, f"{pointer}/{name}", change) or self._walk(item, f"{pointer}/{name}", change)
+            name: self._params(name, item, place, f"{pointer}/{name}", change)
+            or self._walk(item, place, f"{pointer}/{name}", change)
             for name, item in value.items()
         }
 
-    def _params(self, operation: str, params: Any, pointer: str, change: Change) -> Document | None:
+    def _params(self, operation: str, params: Any, place: str, pointer: str, change: Change) -> Document | None:
         """Return the parameters of an operation with secret fields changed; None if it has no such fields."""
         if "." not in operation or not isinstance(params, dict):
             return None
@@ -101,7 +104,21 @@ class Sealing:
         secret = [name for name in params if name in fields and getattr(fields[name], "secret", False)]
         if not secret:
             return None
-        return {name: change(value, f"{pointer}/{name}") if name in secret else value for name, value in params.items()}
+        return {
+            name: change(value, f"{place} {operation} {name}", f"{pointer}/{name}") if name in secret else value
+            for name, value in params.items()
+        }
+
+
+def _sealed_at(value: Any, pointer: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        if set(value) == {_MARK}:
+            yield pointer
+        for name, item in value.items():
+            yield from _sealed_at(item, f"{pointer}/{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _sealed_at(item, f"{pointer}/{index}")
 
 
 def _opened(value: Any, open: Callable[[str], str]) -> Any:

@@ -48,6 +48,9 @@ class _Step(msgspec.Struct, frozen=True):
     change: str
 
 
+_Applied = tuple[list[_Step], list[Head], list[Head]]  # what was read, what is there now, what was removed
+
+
 class Areas:
     """What can be done with areas; everything takes the actor first and finds only what is theirs."""
 
@@ -60,6 +63,7 @@ class Areas:
         self._backend, self._clock, self._registry, self._catalogue = backend, clock, registry, catalogue
         self._sealing, self._next_of = sealing, next_of
         self._subscriptions, self._resolve, self._base_url = subscriptions, resolve, base_url
+        self._changing = asyncio.Lock()  # one change of areas after the other; guards are for other processes
 
     # --- apply ----------------------------------------------------------------------------------------------------
 
@@ -71,28 +75,32 @@ class Areas:
         With `prune`, areas that no document names are removed; with `plan`, nothing is written. Raises InputError with
         the problems of every document.
         """
-        steps = self._read(actor, documents)
-        removed = self._unnamed(actor, steps) if prune else []
         if plan:
+            steps = self._read(actor, documents)
+            removed = self._unnamed(actor, steps) if prune else []
             return [self._foreseen(step) for step in steps] + [Change(h.slug, "removed", None, []) for h in removed]
-        for _ in range(TRIES):
-            unit = Unit()
-            heads = [await self._write(unit, actor, step) for step in steps]
+        async with self._changing:
+            steps, heads, removed = await self._applied(actor, documents, prune=prune)
             for head in removed:
-                await self._remove(unit, head)
-            if await self._backend.commit(unit):
-                break
-            await self._refresh(heads)
-        else:
-            raise ConflictError("areas were changed by others meanwhile; apply again")
-        for head in removed:
-            self._registry.drop(head.id)
-        await self._take_in(heads, steps)
+                self._registry.drop(head.id)
+            await self._take_in(heads, steps)
         done = [
             Change(head.slug, step.change, head.version, await self._lines(head), self._diff(step))
             for head, step in zip(heads, steps, strict=True)
         ]
         return done + [Change(head.slug, "removed", None, []) for head in removed]
+
+    async def _applied(self, actor: Actor, documents: Sequence[tuple[str, str]], *, prune: bool) -> _Applied:
+        for _ in range(TRIES):
+            steps = self._read(actor, documents)
+            removed, unit = self._unnamed(actor, steps) if prune else [], Unit()
+            heads = [await self._write(unit, actor, step) for step in steps]
+            for head in removed:
+                await self._remove(unit, head)
+            if await self._committed(unit):
+                return steps, heads, removed
+            await self._refresh([*heads, *removed])
+        raise ConflictError("areas were changed by others meanwhile; apply again")
 
     def _read(self, actor: Actor, documents: Sequence[tuple[str, str]]) -> list[_Step]:
         steps: dict[str, _Step] = {}
@@ -199,17 +207,27 @@ class Areas:
         await self._subscriptions.release(unit, head.id)
         library.delete(unit, head)
 
+    async def _committed(self, unit: Unit) -> bool:
+        try:
+            return not unit.statements or await self._backend.commit(unit)
+        except ConflictError:  # another made an area of that name at the same time
+            return False
+
     async def _refresh(self, heads: list[Head]) -> None:
         for head in heads:
             current = await library.load(self._backend, head.owner, head.slug)
             if current is not None:
                 self._registry.put(current)
+            elif self._registry.find(head.owner, head.slug) is not None:
+                self._registry.drop(head.id)
 
     async def _take_in(self, heads: list[Head], steps: list[_Step]) -> None:
         for head, step in zip(heads, steps, strict=True):
             self._registry.put(head)
             self._registry.keep(head.id, head.version, step.program)
-            self._registry.listen(head.id, await self._subscriptions.for_area(head.id))
+            found = await self._subscriptions.for_area(head.id)
+            if self._registry.heads.get(head.id) == head:  # and no newer one came meanwhile
+                self._registry.listen(head.id, found)
 
     # --- one area -------------------------------------------------------------------------------------------------
 
@@ -227,18 +245,22 @@ class Areas:
             program, source = document.from_data(text, catalogue=self._catalogue), None
         if slug is not None and program.slug != slug:
             raise InputError("the area's id and its address differ", [Problem("/area", f"must be {slug}")])
-        step = self._step(actor, program, source)
-        if slug is None and step.head is not None:
-            raise ConflictError(f"there is an area {program.slug} already")
-        if if_match is not None and (step.head is None or step.head.version != if_match):
-            raise ConflictError(f"the area is at version {step.head.version if step.head else 0}, not {if_match}")
+        async with self._changing:
+            step = self._step(actor, program, source)
+            if slug is None and step.head is not None:
+                raise ConflictError(f"there is an area {program.slug} already")
+            if if_match is not None and (step.head is None or step.head.version != if_match):
+                raise ConflictError(f"the area is at version {step.head.version if step.head else 0}, not {if_match}")
+            await self._put(actor, step)
+        return await self.get(actor, program.slug), step.head is None
+
+    async def _put(self, actor: Actor, step: _Step) -> None:
         unit = Unit()
         head = await self._write(unit, actor, step)
-        if unit.statements and not await self._backend.commit(unit):
+        if not await self._committed(unit):
             await self._refresh([head])
             raise ConflictError("somebody changed the area meanwhile; read it again")
         await self._take_in([head], [step])
-        return await self.get(actor, head.slug), step.head is None
 
     def _head(self, actor: Actor, slug: str) -> Head:
         head = self._registry.find(actor.owner, slug)
@@ -273,31 +295,49 @@ class Areas:
 
     async def delete(self, actor: Actor, slug: str, *, if_match: int | None = None) -> None:
         """Remove an area; its runs stay until they are pruned. Raises NotFoundError, ConflictError."""
-        head = self._head(actor, slug)
-        if if_match is not None and head.version != if_match:
-            raise ConflictError(f"the area is at version {head.version}, not {if_match}")
-        unit = Unit()
-        await self._remove(unit, head)
-        if not await self._backend.commit(unit):
-            raise ConflictError("somebody changed the area meanwhile; read it again")
-        self._registry.drop(head.id)
+        async with self._changing:
+            head = self._head(actor, slug)
+            if if_match is not None and head.version != if_match:
+                raise ConflictError(f"the area is at version {head.version}, not {if_match}")
+            unit = Unit()
+            await self._remove(unit, head)
+            if not await self._committed(unit):
+                await self._refresh([head])
+                raise ConflictError("somebody changed the area meanwhile; read it again")
+            self._registry.drop(head.id)
 
     async def enable(self, actor: Actor, slug: str, enabled: bool) -> dict[str, Any]:  # noqa: FBT001 -- a verb with its value
         """Switch an area on or off; runs that are under way go on."""
-        head = self._head(actor, slug)
-        if head.enabled != enabled:
+        async with self._changing:
+            head = self._head(actor, slug)
+            if head.enabled != enabled:
+                await self._switch(actor, head, enabled=enabled)
+        return await self.get(actor, slug)
+
+    async def _switch(self, actor: Actor, head: Head, *, enabled: bool) -> None:
+        try:
             document_ = self._opened(head)
             document_.pop("enabled", None)
             if not enabled:
                 document_["enabled"] = False
             program = document.from_data(document_, catalogue=self._catalogue)
-            unit = Unit()
-            step = _Step(program, None, head, "changed")
-            newer = await self._write(unit, actor, step)
-            if not await self._backend.commit(unit):
-                raise ConflictError("somebody changed the area meanwhile; try again")
-            await self._take_in([newer], [step])
-        return await self.get(actor, slug)
+        except InputError:  # a connector of it is gone, say: it cannot run, but it can be switched off
+            if enabled:
+                raise
+            await self._silence(actor, head)
+        else:
+            await self._put(actor, _Step(program, None, head, "changed"))
+
+    async def _silence(self, actor: Actor, head: Head) -> None:
+        unit, stored = Unit(), {**msgspec.json.decode(head.document), "enabled": False}
+        newer = msgspec.structs.replace(
+            head, version=head.version + 1, enabled=False, document=msgspec.json.encode(stored)
+        )
+        library.write(unit, newer, head, source=None, author=actor.account_id, now=self._clock.now_ms())
+        await self._subscriptions.disable(unit, head.id)
+        if not await self._committed(unit):
+            raise ConflictError("somebody changed the area meanwhile; try again")
+        self._registry.put(newer)
 
     async def _lines(self, head: Head) -> Lines:
         return [

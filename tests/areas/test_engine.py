@@ -399,3 +399,36 @@ async def test_runs_that_wait_cost_no_memory_beyond_a_bound(house: House, monkey
     await house.advance("1h")
     assert await states(house, *ids) == ["done"] * 50
     assert len(house.app.live._resting) == 0
+
+
+async def test_a_loop_that_does_nothing_outside_ends_with_the_timeout_of_its_run(house: House) -> None:
+    await house.apply(
+        area('  - each: "range(5000)"\n    then: [{each: "range(5000)", then: [{set: {x: 1}}]}]', more="timeout: 1s")
+    )
+    run_id = await house.app.runs.start(house.actor, "one", {})
+    await until(lambda: is_long(house))
+    house.clock.advance(2_000)
+    await house.idle()
+    run_row = await house.app.backend.read("select state, reason from run where id = ?", run_id)
+    assert run_row[0]["state"] == "failed"
+    assert "timeout" in run_row[0]["reason"]
+
+
+async def is_long(house: House) -> bool:
+    return (await house.app.backend.read("select count(*) from step"))[0][0] > 1_000
+
+
+async def test_a_wait_that_could_not_be_cancelled_still_hears(house: House) -> None:
+    await house.apply(area("  - wait_for: {probe.happened: {topic: x}}\n  - return: 1"))
+    run_id = await house.send("one")
+
+    async def full(unit: Unit, commit: Any) -> bool:
+        raise StorageFullError("full")
+
+    commit = house.app.backend.commit
+    on_commit(house, full)
+    with pytest.raises(StorageFullError):
+        await house.app.runs.cancel(house.actor, run_id)
+    house.app.backend.commit = commit  # type: ignore[method-assign]
+    await house.happen("probe.happened", {"what": ""})
+    assert await states(house, run_id) == ["done"]

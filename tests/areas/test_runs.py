@@ -319,7 +319,7 @@ async def test_a_question_is_answered_once_and_by_one_of_its_choices(house: Hous
     )
     await house.idle()
     assert answers.count(None) == 1
-    assert (await house.run(run_id))["result"] == "Keep by owner@example.org"
+    assert (await house.run(run_id))["result"] in {f"{choice} by owner@example.org" for choice in ("Keep", "Delete")}
 
 
 async def test_an_answer_and_its_timeout_at_the_same_moment_end_in_one_of_them(house: House) -> None:

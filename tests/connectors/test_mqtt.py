@@ -139,7 +139,7 @@ async def test_a_thousand_messages_survive_a_broker_that_is_restarted(home):
     await until(all_there, 20)
     tending.cancel()
     assert await world.count("run") == await world.count("event")
-    assert await world.count("event") < total + 100  # what was under way may come twice, no more
+    assert await world.count("event") <= 2 * total  # what the broker had sent and not heard of may come twice, no more
 
 
 async def test_what_is_sent_while_areabox_is_away_is_kept_by_the_broker(home):

@@ -11,6 +11,7 @@ import pytest
 
 from areabox.errors import AuthExpired, ConflictError, InputError, NotFoundError, StorageFullError, Transient, Uncertain
 from areabox.reactions import worker
+from areabox.reactions.outcome import Done, Held
 from tests.areas.outside import Outside, counts, states, until
 from tests.flow.house import House, open_house
 
@@ -172,6 +173,7 @@ async def test_what_is_held_goes_on_by_itself_after_reconnecting(house: House, m
         house.app.flow._reacting, "_catalogue", type("Cat", (), {"reaction": staticmethod(lambda _: needing)})
     )
     outside.failing[1] = [AuthExpired("old token")] * 3
+    await connect(house, "dead")
     await house.apply(ONE)
     ids = [await house.send("one") for _ in range(3)]
     assert await states(house, *ids) == ["held"] * 3
@@ -183,6 +185,35 @@ async def test_what_is_held_goes_on_by_itself_after_reconnecting(house: House, m
     await house.idle()
     assert await states(house, *ids) == ["done"] * 3
     assert await counts(house) == {}
+
+
+async def connect(house: House, state: str) -> None:
+    await house.app.backend.write(
+        """
+        insert into connection (id, owner, name, service, auth, config, state, created)
+        values ('connection1', 'owner', 'c', 'probe', 'key', '{}', ?, 0) returning id
+        """,
+        state,
+    )
+
+
+async def test_what_was_refused_while_it_was_reconnected_is_not_held_forever(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = Outside(house)
+
+    async def judged(*_: Any) -> Held:
+        outside.begun.append(1)
+        return Held("old token", "connection1") if len(outside.begun) == 1 else Done(1)
+
+    monkeypatch.setattr(house.app.flow._reacting, "react", judged)
+    await connect(house, "ok")  # it was reconnected while the attempt was under way
+    await house.apply(ONE.replace("steps.a.value", "steps.a"))
+    run_id = await house.send("one")
+    assert await states(house, run_id) == ["running"]
+    await house.advance("5s")
+    assert await states(house, run_id) == ["done"]
+    assert len(outside.begun) == 2
 
 
 # --- stops and crashes --------------------------------------------------------------------------------------------

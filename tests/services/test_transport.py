@@ -367,7 +367,7 @@ async def test_in_all_this_trouble_no_slot_and_no_connection_is_lost(clock):
                     await connection.hang()
 
     async with serving(moody) as server, opened(clock, limits_off=True) as egress:
-        sent = [egress.request("POST" if n % 2 else "GET", server.url(f"/{n}"), timeout_s=0.3) for n in range(300)]
+        sent = [egress.request("POST" if n % 2 else "GET", server.url(f"/{n}"), timeout_s=1.5) for n in range(300)]
         tasks = [asyncio.create_task(request) for request in sent]
         await asyncio.sleep(0.02)
         for task in tasks[::7]:
