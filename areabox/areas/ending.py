@@ -96,10 +96,11 @@ class Ending:
             self.inbox.add(unit, event)
 
     def _tell_owner(self, unit: Unit, run: RunState, end: End) -> None:
+        failing = self._registry.failing
         if end.state == "done":
-            self._registry.failing.discard(run.area)
-        elif end.state == "failed" and run.area not in self._registry.failing:
-            self._registry.failing.add(run.area)
+            unit.then(lambda: failing.discard(run.area))
+        elif end.state == "failed" and run.area not in failing:
+            unit.then(lambda: failing.add(run.area))
             name = run.outline.program.name or run.slug
             self._outbox.put(
                 unit, owner=run.owner, kind="run_failed", title=f"{name} failed", body=end.reason or "",

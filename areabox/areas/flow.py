@@ -28,7 +28,7 @@ from areabox.areas.state import Change, RunState, StepRow
 from areabox.areas.waiting import Waiting
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
-from areabox.errors import ConflictError, InputError
+from areabox.errors import AreaboxError, ConflictError, InputError
 from areabox.monitoring.telemetry import Telemetry
 from areabox.reactions import outcome as ends
 from areabox.reactions import queue
@@ -237,13 +237,13 @@ class Flow:
         if state != run.state:
             unit.publish("run", id=run.id, owner=run.owner, area=run.slug, state=state)
         self._registry.wait(parked)  # before the commit, so that no event comes between
-        written = False
         try:
             written = await self._backend.commit(unit)
-        finally:
-            if not written:
-                self._registry.forget(parked)
+        except AreaboxError:  # if this is cut off instead, what was accepted is written all the same
+            self._registry.forget(parked)
+            raise
         if not written:
+            self._registry.forget(parked)
             return False
         run.state = state
         if state != "running":

@@ -120,9 +120,7 @@ class Starting:
         except Exception as error:
             log.exception("a run could not be begun", extra={"area": head.slug})
             return f"{head.slug} could not start, which is a bug: {type(error).__name__}: {error}"
-        unit.statements += part.statements
-        unit.pointers += part.pointers
-        unit.messages += part.messages
+        unit.take(part)
         return None
 
     def begin(
@@ -164,7 +162,7 @@ class Starting:
         else:
             store.apply(run, change)
             run.seq = 0
-            self._live.keep(run)
+            unit.then(lambda: self._live.keep(run))
         unit.publish("run", id=id, owner=run.owner, area=run.slug, state=change.end.state if change.end else run.state)
         return run, change
 

@@ -47,9 +47,10 @@ class Statement(NamedTuple):
 class Unit:
     """A guarded transaction that is written whole or not at all, with what follows from it after the commit."""
 
-    __slots__ = ("messages", "pointers", "statements")
+    __slots__ = ("after", "messages", "pointers", "statements")
 
     def __init__(self) -> None:
+        self.after: list[Callable[[], object]] = []
         self.statements: list[Statement] = []
         self.pointers: list[Pointer] = []
         self.messages: list[Message] = []
@@ -67,6 +68,19 @@ class Unit:
     def publish(self, topic: str, **body: Any) -> Self:
         """Tell whoever watches `topic`, once this Unit is on disk."""
         self.messages.append(Message(topic, body))
+        return self
+
+    def then(self, act: Callable[[], object]) -> Self:
+        """Call `act`, which is quick and does not raise, once this Unit is on disk and before its jobs are offered."""
+        self.after.append(act)
+        return self
+
+    def take(self, other: Unit) -> Self:
+        """Add all of another Unit to this one."""
+        self.statements += other.statements
+        self.pointers += other.pointers
+        self.messages += other.messages
+        self.after += other.after
         return self
 
 

@@ -127,6 +127,8 @@ class SqliteBackend:
 
     def _committed(self, units: Sequence[Unit]) -> None:
         for unit in units:
+            for act in unit.after:
+                act()
             if unit.pointers:
                 self._jobs.offer(unit.pointers)
             if unit.messages:

@@ -102,11 +102,13 @@ class Worker:
             self._cut_off.discard(job_id)
 
     async def _begin(self, job_id: str) -> Job | None:
-        return await _stored(lambda: queue.begin(self._backend, self._clock, job_id))
+        return await self._stored(lambda: queue.begin(self._backend, self._clock, job_id))
 
     async def _perform(self, job: Job) -> Outcome:
         try:
-            return await self._engine.perform(job)
+            if job.kind == "do":
+                return await self._engine.perform(job)
+            return await self._stored(lambda: self._engine.perform(job))  # nobody outside notices a repetition
         except Exception as error:
             log.exception("performing a job failed", extra={"run": job.run, "path": job.path})
             return ends.Failed(_bug(error), "internal")
@@ -114,14 +116,37 @@ class Worker:
     async def _advance(self, job: Job, outcome: Outcome) -> None:
         """Write the outcome; on a full disk hold on to it, since it is known and the world has changed already."""
         try:
-            await _stored(lambda: self._engine.advance(job, outcome))
+            await self._stored(lambda: self._engine.advance(job, outcome))
         except Exception as error:
             log.exception("writing an outcome failed", extra={"run": job.run, "path": job.path})
             if isinstance(outcome, ends.Failed) and outcome.kind == "internal":
                 why = _bug(error)
-                await _stored(lambda: self._engine.abandon(job, why))
+                await self._stored(lambda: self._engine.abandon(job, why))
             else:
                 await self._advance(job, ends.Failed(_bug(error), "internal"))
+
+    async def _stored(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Try until the disk has room, and for a while where the database refuses for another reason.
+
+        What was offered meanwhile may have been looked at too early, so all that is ready is offered again.
+        """
+        refused, paused = 0, False
+        while True:
+            try:
+                written = await write()
+            except StorageFullError:
+                paused = True
+                await asyncio.sleep(PAUSE_FULL_S)
+            except AreaboxError as error:
+                refused += 1
+                if type(error) is not AreaboxError or refused > REFUSALS_MAX:  # others say that one thing is wrong
+                    raise
+                paused = True
+                await asyncio.sleep(PAUSE_FULL_S)
+            else:
+                if paused:
+                    self._backend.offer(await queue.ready(self._backend))
+                return written
 
     def interrupt(self, job_ids: Iterable[str]) -> None:
         """Cut attempts off whose jobs are gone."""
@@ -225,21 +250,6 @@ class Worker:
 
 def _bug(error: Exception) -> str:
     return f"areabox failed here, which is a bug: {type(error).__name__}: {error}"
-
-
-async def _stored(write: Callable[[], Awaitable[T]]) -> T:
-    """Try until the disk has room, and for a while where the database refuses for another reason."""
-    refused = 0
-    while True:
-        try:
-            return await write()
-        except StorageFullError:
-            await asyncio.sleep(PAUSE_FULL_S)
-        except AreaboxError as error:
-            refused += 1
-            if type(error) is not AreaboxError or refused > REFUSALS_MAX:  # others say that one thing is wrong
-                raise
-            await asyncio.sleep(PAUSE_FULL_S)
 
 
 def _report(attempt: asyncio.Task[None]) -> None:

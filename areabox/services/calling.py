@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
 from areabox.clock import Clock
-from areabox.errors import AuthExpired, ConnectorError, InputError, Permanent, Transient, Uncertain
+from areabox.errors import AuthExpired, ConnectorError, InputError, Permanent, StorageFullError, Transient, Uncertain
 from areabox.sdk import Connector, Host
 from areabox.services.accounts import Account, Route, literal_hosts, route_of, typed_hosts
 from areabox.services.catalogue import Catalogue
@@ -207,6 +207,8 @@ class Calling:
         """Raise what an error means if it means another one, and note a connection that was refused."""
         if isinstance(error, InputError):
             return
+        if isinstance(error, StorageFullError):  # of a reaction that writes here; the disk may have room later
+            raise Transient(str(error)) from error
         if not isinstance(error, ConnectorError):
             log.error("the connector %s failed", operation.id, exc_info=error, extra={"operation": operation.id})
             raise ConnectorBug(f"the connector {operation.id} failed, not you: {type(error).__name__}") from error

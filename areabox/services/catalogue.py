@@ -16,8 +16,9 @@ import stat
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Literal
 
 import msgspec
@@ -228,15 +229,25 @@ def _builtin_modules() -> Iterator[str]:
             yield f"{BUILTIN}.{module.name}"
 
 
+class _Fresh(SourceFileLoader):
+    """Compiles the text each time: cached code is told apart by size and second only, which is too coarse for edits."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the file as it is now."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
 def _executed(path: Path, name: str) -> ModuleType:
     """Run a file as a module of its own; a new name for each version, so that the old one stays whole."""
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _Fresh(name, str(path))
+    spec = importlib.util.spec_from_loader(name, loader, origin=str(path))
     assert spec is not None
-    assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # typing looks names up there
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

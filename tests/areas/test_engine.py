@@ -432,3 +432,23 @@ async def test_a_wait_that_could_not_be_cancelled_still_hears(house: House) -> N
     house.app.backend.commit = commit  # type: ignore[method-assign]
     await house.happen("probe.happened", {"what": ""})
     assert await states(house, run_id) == ["done"]
+
+
+async def test_a_reaction_that_writes_here_is_tried_again_when_the_disk_has_room(house: House) -> None:
+    await house.apply(area('  - store.increment: {key: n}\n    id: a\n  - return: "{{ steps.a.value }}"'))
+    backend, times = house.app.backend, 0
+    commit = backend.commit
+
+    async def full(unit: Unit) -> bool:
+        nonlocal times
+        if any("stored" in statement.sql for statement in unit.statements) and times < 2:
+            times += 1
+            raise StorageFullError("full")
+        return await commit(unit)
+
+    backend.commit = full  # type: ignore[method-assign]
+    run_id = await house.send("one")
+    assert times
+    await house.advance("1h")
+    run = await house.run(run_id)
+    assert (run["state"], run["result"], times) == ("done", 1, 2)

@@ -13,7 +13,7 @@ from areabox.areas.moments import Moment
 from areabox.areas.template import EvaluationError, TemplateError, value
 from tests.areas import hostile
 
-CPU_S = 0.1
+CPU_S = 0.3  # the goal is 0.1 s on a quiet machine, which tests/security shows by `make faults`
 MEMORY_BYTES = 10 * 2**20
 GENERATED = 250
 NAMES = {**hostile.NAMES, "now": Moment(1_767_225_600_000)}

@@ -119,3 +119,24 @@ def test_a_run_gives_the_same_whether_its_state_is_kept_or_read_again_for_each_j
             check()
         finally:
             runner.run(stack.aclose())
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(programs, st.integers(0, 1_000), st.data())
+def test_again_from_any_step_comes_to_the_same_end_and_does_nothing_before_it(steps: Steps, seed: int, data: Any) -> None:
+    earlier = Play(steps, TRIGGER).drive(lambda job: answer(seed, job))
+    if not earlier.journal:
+        return
+    from_ = data.draw(st.sampled_from(sorted({row.path for row in earlier.journal})))
+    order = earlier.run.outline.order
+    memo = {row.path: row for row in earlier.journal if order(row.path) < order(from_)}
+    performed: list[str] = []
+
+    def again(job: NewJob) -> Outcome:
+        performed.append(job.path)
+        return answer(seed, job)
+
+    later = Play(steps, TRIGGER, memo=memo).drive(again)
+    assert (later.state, later.result, later.reason) == (earlier.state, earlier.result, earlier.reason)
+    assert later.states() == earlier.states()
+    assert not [path for path in performed if path in memo]

@@ -237,6 +237,8 @@ class InlineBackend(SqliteBackend):
             else:
                 future.set_result(result)
         for unit in units:
+            for act in unit.after:
+                act()
             self._jobs.offer(unit.pointers)
             self._bus.tell(unit.messages)
         self._under_way = False
