@@ -44,7 +44,8 @@ def steps(
             found[scope["path"]] = _open(scope["path"], scope["kind"], "running", scope["started"])
     for job in jobs:
         if job.path:
-            found[job.path] = _live(job, attempts.get(job.path, []))
+            kind = job.kind if outline is None else outline.kind_of(job)
+            found[job.path] = _live(job, kind, attempts.get(job.path, []))
     if outline is None:
         return list(found.values())
     for path, step in found.items():
@@ -74,8 +75,7 @@ def _open(path: str, kind: str, state: str, started: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _live(job: Job, tries: Sequence[StepRow]) -> dict[str, Any]:
-    kind = "do" if job.kind == "go" else job.kind
+def _live(job: Job, kind: str, tries: Sequence[StepRow]) -> dict[str, Any]:
     step = _ended(job.path, tries) if tries else _open(job.path, kind, "pending", job.since)
     step["state"] = _state(job)
     step["ended"] = None

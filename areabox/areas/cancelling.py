@@ -77,14 +77,14 @@ class Cancelling:
         """Write the end of a run, and return the jobs that were taken out; None if another was faster."""
         unit, now, change = Unit(), self._clock.now_ms(), Change()
         gone = self.take_out(unit, run)
-        change.end, change.steps = end, [cancelled(job, now) for job in gone if job.path]
+        change.end, change.steps = end, [cancelled(run, job, now) for job in gone if job.path]
         store.advance(unit, run, change, state=end.state, deadline=run.deadline, now=now)
         self._ending.add(unit, run, end)
         unit.publish("run", id=run.id, owner=run.owner, area=run.slug, state=end.state)
         return gone if await self._backend.commit(unit) else None
 
 
-def cancelled(job: Job, now: int) -> StepRow:
+def cancelled(run: RunState, job: Job, now: int) -> StepRow:
     """Return the journal's last line on a job that was taken out."""
-    kind = "do" if job.kind == "go" else job.kind
+    kind = run.outline.kind_of(job)
     return StepRow(job.path, kind, "cancelled", job.begun or job.since, now, max(job.attempt, 1) if kind == "do" else 1)

@@ -38,10 +38,11 @@ from areabox.reactions.queue import Job
 log = logging.getLogger(__name__)
 
 TRIES = 5  # how often an advance is planned again when another was faster
-RECONNECTED_MS = 1_000
-_STILL_DEAD = """
-update job set wait_key = wait_key where id = ? and exists (select 1 from connection where id = ? and state = 'dead')
-"""
+LOOK_AGAIN_MS = (500, 3_600_000)  # bounds of the pause where nobody will say that a connection works again
+_UNLESS_DEAD = """
+update job set due = ?
+ where id = ? and not exists (select 1 from connection where id = ? and state = 'dead')
+"""  # it was reconnected while the attempt was under way with the old secret, or it is refused before it is used
 _HELD = ("connection:", "resolve:")
 _CANNOT_RUN = "the area cannot run any more"
 _WAITS = frozenset({"wait", "wait_for", "ask", "collect", "call"})
@@ -117,8 +118,6 @@ class Flow:
             if not written:  # what is in memory may be ahead of the rows
                 self._live.drop(job.run)
         if not written:
-            if isinstance(outcome, ends.Held):  # reconnected while it was under way, with the old secret
-                return False, ends.Retry(outcome.message, RECONNECTED_MS, "auth", outcome.input)
             again = isinstance(outcome, ends.Parked) or getattr(outcome, "also", None) is not None
             return False, ends.Stale() if again else outcome
         return True, outcome
@@ -149,7 +148,7 @@ class Flow:
         gone = [job for prefix in change.cancelled for job in self._cancelling.take_out(unit, run, prefix)]
         if change.end is not None:
             gone += self._cancelling.take_out(unit, run)
-        change.steps += [cancelled(other, now) for other in gone if other.path]
+        change.steps += [cancelled(run, other, now) for other in gone if other.path]
         state, jobs = self._starting.jobs(run, change, now, job.lane)
         for new in jobs:
             queue.insert(unit, new)
@@ -211,7 +210,8 @@ class Flow:
                 self._journal(unit, run, job, "retrying", outcome, "auth", now)
                 key = f"connection:{outcome.connection}"
                 parked = queue.park(unit, job, now=now, due=None, wait_key=key, attempt=job.attempt)
-                unit.do(_STILL_DEAD, job.id, outcome.connection, expect=1)
+                soon = now + min(LOOK_AGAIN_MS[0] * 2 ** min(job.attempt, 20), LOOK_AGAIN_MS[1])
+                unit.do(_UNLESS_DEAD, soon, job.id, outcome.connection).publish("due", at=soon)
             case ends.Uncertain():
                 self._journal(unit, run, job, "uncertain", outcome, "uncertain", now)
                 parked = queue.park(unit, job, now=now, due=None, wait_key=f"resolve:{job.id}", attempt=job.attempt)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from areabox.areas.model import AnyStep, Ask, Choose, Each, If, Parallel, Program, Repeat, WaitFor
+from areabox.reactions.queue import Job
 
 Role = Literal["root", "branch", "each", "repeat", "parallel", "handler"]
 
@@ -41,6 +42,11 @@ class Node:
         self.handler: Block | None = None
 
     @property
+    def kind(self) -> str:
+        """Return what kind of step it is, as the journal says it."""
+        return str(self.step.__struct_config__.tag)
+
+    @property
     def parts(self) -> bool:
         """Tell whether its iterations or branches run side by side, each with `vars` of its own."""
         return isinstance(self.step, Parallel) or (isinstance(self.step, Each) and self.step.at_once > 1)
@@ -66,6 +72,11 @@ class Outline:
         """Return the step of a path, and the part of the path before its id; KeyError if there is none."""
         prefix, dot, id = path.rpartition(".")
         return self.nodes[id], prefix + dot
+
+    def kind_of(self, job: Job) -> str:
+        """Return the kind of step that a job stands at; a walk that was cut may stand at any."""
+        node = self.nodes.get(job.node)
+        return job.kind if job.kind != "go" else node.kind if node is not None else "do"
 
     def order(self, path: str) -> tuple[int, ...]:
         """Return a key that sorts paths as the document and its iterations go; unknown steps come last."""

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 MOVES_AT_START = 100  # steps decided while somebody waits for the answer to a webhook; the rest is a job
 DEPTH_MAX = 16  # runs that lead to runs, one after the other …
 LED_MAX = 1_000  # … and in all
+CALLED_MAX = 10_000  # runs that called runs call, in all
 ROOTS_KEPT = 1_000
 _ADMIT = "admit"
 _WOKEN = "update job set state = 'ready' where id = ? and state = 'waiting'"
@@ -61,11 +62,20 @@ class Starting:
         root = root_of(event.action, event.dedupe)
         if root is None:
             return None
-        led = self._led.pop(root, 0) + listeners
-        self._led[root] = min(led, LED_MAX + 1)
+        if self._spend(root, listeners, LED_MAX):
+            return None
+        return f"run {root} led to {LED_MAX:,} runs already: areas that start each other?"
+
+    def may_call(self, run: RunState) -> bool:
+        """Tell whether a run may call another: not where called runs have called ever more."""
+        return run.depth == 0 or self._spend(f"{run.root} calls", 1, CALLED_MAX)
+
+    def _spend(self, what: str, count: int, most: int) -> bool:
+        led = self._led.pop(what, 0) + count
+        self._led[what] = min(led, most + 1)
         while len(self._led) > ROOTS_KEPT:
             self._led.popitem(last=False)
-        return f"run {root} led to {LED_MAX:,} runs already: areas that start each other?" if led > LED_MAX else None
+        return led <= most
 
     def _listeners(self, event: NewEvent) -> list[Listener]:
         if event.subscription is not None:

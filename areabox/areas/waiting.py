@@ -15,7 +15,7 @@ from areabox.areas.cancelling import Cancelling
 from areabox.areas.gathering import Gathering
 from areabox.areas.model import Ask, Call, Collect, Once, WaitFor
 from areabox.areas.registry import Registry
-from areabox.areas.starting import Starting
+from areabox.areas.starting import CALLED_MAX, Starting
 from areabox.areas.state import Change, RunState, instant
 from areabox.areas.template import EvaluationError
 from areabox.areas.view import View
@@ -279,6 +279,8 @@ class Waiting:
             return ends.Failed(f"there is no area {step.area}")
         if run.depth >= 16:
             return ends.Failed("16 areas call each other already: do they call each other without end?")
+        if not self._starting.may_call(run):
+            return ends.Failed(f"called areas have called {CALLED_MAX:,} others already")
         outline = self._registry.outline(head)
 
         def begin(unit: Unit) -> None:

@@ -452,3 +452,15 @@ async def test_a_reaction_that_writes_here_is_tried_again_when_the_disk_has_room
     await house.advance("1h")
     run = await house.run(run_id)
     assert (run["state"], run["result"], times) == ("done", 1, 2)
+
+
+async def test_a_walk_that_was_cut_shows_the_step_where_it_stands(idle_house: House) -> None:
+    house = idle_house
+    await house.apply(area('  - each: "range(500)"\n    id: loop\n    then: [{set: {x: 1}, id: s}]'))
+    run_id = await house.app.runs.start(house.actor, "one", {})
+    run = await house.run(run_id)
+    last = [step for step in run["steps"] if step["id"] == "s"][-1]
+    assert (last["kind"], last["state"]) == ("set", "pending")
+    await house.app.runs.cancel(house.actor, run_id)
+    last = [step for step in (await house.run(run_id))["steps"] if step["id"] == "s"][-1]
+    assert (last["kind"], last["state"]) == ("set", "cancelled")

@@ -255,7 +255,7 @@ async def is_done(house: House, run_id: str) -> bool:
     return await states(house, run_id) == ["done"]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     ("mode", "at_most"), [("queued", None), ("parallel", 1), ("parallel", 3), ("restart", None), ("single", None)]
 )

@@ -123,7 +123,9 @@ def test_a_run_gives_the_same_whether_its_state_is_kept_or_read_again_for_each_j
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs, st.integers(0, 1_000), st.data())
-def test_again_from_any_step_comes_to_the_same_end_and_does_nothing_before_it(steps: Steps, seed: int, data: Any) -> None:
+def test_again_from_any_step_comes_to_the_same_end_and_does_nothing_before_it(
+    steps: Steps, seed: int, data: Any
+) -> None:
     earlier = Play(steps, TRIGGER).drive(lambda job: answer(seed, job))
     if not earlier.journal:
         return

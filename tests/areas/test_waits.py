@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from areabox.areas import store
+from areabox.areas import starting, store
 from areabox.database import Unit
 from tests.areas.outside import Outside, counts, shake, states
 from tests.flow.house import House, open_house
@@ -342,3 +342,20 @@ async def test_one_area_that_cannot_start_does_not_keep_the_others_from_it(
     monkeypatch.setattr(store, "insert", broken)
     await house.happen("probe.happened", {"what": "it"})
     assert await states(house) == ["done"] * 4
+
+
+async def test_areas_that_call_ever_more_of_themselves_are_stopped(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "CALLED_MAX", 200)
+    await house.apply(area('  - each: "range(20)"\n    at_once: 20\n    on_error: continue\n    then: [{call: one}]'))
+    await house.send("one")
+    assert len(await states(house)) <= 250
+    assert await counts(house) == {}
+
+
+async def test_many_calls_of_one_run_are_as_many_as_it_likes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "CALLED_MAX", 5)
+    await house.apply(area("  - return: 1", "child"), area('  - each: "range(50)"\n    then: [{call: child}]'))
+    run_id = await house.send("one")
+    assert await states(house, run_id) == ["done"]

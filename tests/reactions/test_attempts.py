@@ -210,10 +210,30 @@ async def test_what_was_refused_while_it_was_reconnected_is_not_held_forever(
     await connect(house, "ok")  # it was reconnected while the attempt was under way
     await house.apply(ONE.replace("steps.a.value", "steps.a"))
     run_id = await house.send("one")
-    assert await states(house, run_id) == ["running"]
+    assert await states(house, run_id) == ["held"]
     await house.advance("5s")
     assert await states(house, run_id) == ["done"]
     assert len(outside.begun) == 2
+
+
+async def test_what_is_held_though_its_connection_is_said_to_work_is_looked_at_ever_more_rarely(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = Outside(house)
+
+    async def judged(*_: Any) -> Held:
+        outside.begun.append(1)
+        return Held("its service asks for more now", "connection1")
+
+    monkeypatch.setattr(house.app.flow._reacting, "react", judged)
+    await connect(house, "ok")
+    await house.apply(ONE)
+    run_id = await house.send("one")
+    await house.advance("2d")
+    assert await states(house, run_id) == ["held"]
+    assert 48 <= len(outside.begun) <= 70
+    await house.app.runs.cancel(house.actor, run_id)
+    assert await counts(house) == {}
 
 
 # --- stops and crashes --------------------------------------------------------------------------------------------

@@ -76,7 +76,9 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 
 @pytest.mark.parametrize("parked", [False, True])
-async def test_a_job_that_begins_to_wait_wakes_the_worker_in_time(backend: SqliteBackend, clock: FakeClock, parked: bool) -> None:
+async def test_a_job_that_begins_to_wait_wakes_the_worker_in_time(
+    backend: SqliteBackend, clock: FakeClock, parked: bool
+) -> None:
     worker = Worker(backend, clock, Engine(backend))  # type: ignore[arg-type]
     running = asyncio.create_task(worker.run(slots=1))
     await asyncio.sleep(0)
