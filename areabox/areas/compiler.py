@@ -7,6 +7,8 @@ A node is compiled *strictly*, where undefined is an error, or *leniently*, wher
 `is defined` can look at.
 """
 
+# ruff: noqa: FBT001 -- one signature for the handlers of all nodes
+
 from __future__ import annotations
 
 import inspect
@@ -70,7 +72,7 @@ class Compiler:
 
     # names and what is inside them
 
-    def _const(self, node: jinja.Const, _lenient: bool) -> Closure:  # noqa: FBT001 -- one signature for all nodes
+    def _const(self, node: jinja.Const, _lenient: bool) -> Closure:
         value = node.value
         try:
             bounded(value)
@@ -78,11 +80,11 @@ class Compiler:
             fail(node, str(error))
         return lambda _names, _budget: value
 
-    def _templatedata(self, node: jinja.TemplateData, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _templatedata(self, node: jinja.TemplateData, _lenient: bool) -> Closure:
         value = node.data
         return lambda _names, _budget: value
 
-    def _name(self, node: jinja.Name, lenient: bool) -> Closure:  # noqa: FBT001
+    def _name(self, node: jinja.Name, lenient: bool) -> Closure:
         name = node.name
         if name not in self.bound:
             (self.asked if lenient else self.needed)[name] = None
@@ -98,10 +100,10 @@ class Compiler:
 
         return get
 
-    def _getattr(self, node: jinja.Getattr, lenient: bool) -> Closure:  # noqa: FBT001
+    def _getattr(self, node: jinja.Getattr, lenient: bool) -> Closure:
         return self._member(node, node.attr, lenient=lenient)
 
-    def _getitem(self, node: jinja.Getitem, lenient: bool) -> Closure:  # noqa: FBT001
+    def _getitem(self, node: jinja.Getitem, lenient: bool) -> Closure:
         if isinstance(node.arg, jinja.Slice):
             return self._cut(node, node.arg)
         if isinstance(node.arg, jinja.Const) and isinstance(node.arg.value, (str, int)):
@@ -145,15 +147,15 @@ class Compiler:
 
     # literals
 
-    def _list(self, node: jinja.List, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _list(self, node: jinja.List, _lenient: bool) -> Closure:
         items = [self.compile(item) for item in node.items]
         return lambda names, budget: [item(names, budget) for item in items]
 
-    def _tuple(self, node: jinja.Tuple, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _tuple(self, node: jinja.Tuple, _lenient: bool) -> Closure:
         items = [self.compile(item) for item in node.items]
         return lambda names, budget: tuple([item(names, budget) for item in items])
 
-    def _dict(self, node: jinja.Dict, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _dict(self, node: jinja.Dict, _lenient: bool) -> Closure:
         pairs = [(self.compile(pair.key), self.compile(pair.value)) for pair in node.items]
 
         def get(names: Names, budget: Budget) -> Any:
@@ -163,7 +165,7 @@ class Compiler:
 
     # operators
 
-    def _binary(self, node: jinja.BinExpr, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _binary(self, node: jinja.BinExpr, _lenient: bool) -> Closure:
         left, right, operate = self.compile(node.left), self.compile(node.right), _BINARY[type(node)]
         sign = node.operator
 
@@ -174,19 +176,19 @@ class Compiler:
 
     _add = _sub = _mul = _div = _floordiv = _mod = _pow = _binary
 
-    def _neg(self, node: jinja.Neg, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _neg(self, node: jinja.Neg, _lenient: bool) -> Closure:
         value = self.compile(node.node)
         return lambda names, budget: operators.negative(value(names, budget))
 
-    def _pos(self, node: jinja.Pos, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _pos(self, node: jinja.Pos, _lenient: bool) -> Closure:
         value = self.compile(node.node)
         return lambda names, budget: number(value(names, budget))
 
-    def _not(self, node: jinja.Not, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _not(self, node: jinja.Not, _lenient: bool) -> Closure:
         value = self.truth(node.node)
         return lambda names, budget: not value(names, budget)
 
-    def _and(self, node: jinja.And, lenient: bool) -> Closure:  # noqa: FBT001
+    def _and(self, node: jinja.And, lenient: bool) -> Closure:
         left, right = self.compile(node.left), self.compile(node.right, lenient=lenient)
 
         def get(names: Names, budget: Budget) -> Any:
@@ -195,7 +197,7 @@ class Compiler:
 
         return get
 
-    def _or(self, node: jinja.Or, lenient: bool) -> Closure:  # noqa: FBT001
+    def _or(self, node: jinja.Or, lenient: bool) -> Closure:
         left, right = self.compile(node.left), self.compile(node.right, lenient=lenient)
 
         def get(names: Names, budget: Budget) -> Any:
@@ -204,7 +206,7 @@ class Compiler:
 
         return get
 
-    def _condexpr(self, node: jinja.CondExpr, lenient: bool) -> Closure:  # noqa: FBT001
+    def _condexpr(self, node: jinja.CondExpr, lenient: bool) -> Closure:
         test, yes = self.truth(node.test), self.compile(node.expr1, lenient=lenient)
         if node.expr2 is None:  # prints nothing, as in Jinja; `is defined` and `default` see that it is not there
             nothing: Any = Undefined("the value of an if without else") if lenient else ""
@@ -213,11 +215,11 @@ class Compiler:
             no = self.compile(node.expr2, lenient=lenient)
         return lambda names, budget: yes(names, budget) if test(names, budget) else no(names, budget)
 
-    def _concat(self, node: jinja.Concat, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _concat(self, node: jinja.Concat, _lenient: bool) -> Closure:
         parts = [self.compile(part) for part in node.nodes]
         return lambda names, budget: operators.join([part(names, budget) for part in parts], budget)
 
-    def _compare(self, node: jinja.Compare, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _compare(self, node: jinja.Compare, _lenient: bool) -> Closure:
         first = self.compile(node.expr)
         rest = [(operators.COMPARE[part.op], self.compile(part.expr), part.op) for part in node.ops]
 
@@ -234,7 +236,7 @@ class Compiler:
 
     # filters, tests, calls
 
-    def _filter(self, node: jinja.Filter, lenient: bool) -> Closure:  # noqa: FBT001
+    def _filter(self, node: jinja.Filter, lenient: bool) -> Closure:
         self.weight += _CALL
         name, function = node.name, filters.FILTERS.get(node.name)
         if function is None:
@@ -257,7 +259,7 @@ class Compiler:
 
         return get
 
-    def _default(self, node: jinja.Filter, lenient: bool) -> Closure:  # noqa: FBT001
+    def _default(self, node: jinja.Filter, lenient: bool) -> Closure:
         """Compile `x | default(y)`, which looks at y only where there is no x."""
         self._arguments(node, f"filter {node.name}", filters.default, 2)
         assert node.node is not None
@@ -275,7 +277,7 @@ class Compiler:
 
         return get
 
-    def _test(self, node: jinja.Test, _lenient: bool) -> Closure:  # noqa: FBT001
+    def _test(self, node: jinja.Test, _lenient: bool) -> Closure:
         self.weight += _CALL
         function = questions.QUESTIONS.get(node.name)
         if function is None:
@@ -284,7 +286,7 @@ class Compiler:
         call = self._arguments(node, f"test {node.name}", function, 2)
         return lambda names, budget: call(names, budget, value(names, budget), budget)
 
-    def _call(self, node: jinja.Call, lenient: bool) -> Closure:  # noqa: FBT001
+    def _call(self, node: jinja.Call, lenient: bool) -> Closure:
         self.weight += _CALL
         if isinstance(node.node, jinja.Name) and node.node.name not in self.bound:
             name = node.node.name
@@ -298,7 +300,7 @@ class Compiler:
             fail(node, "only functions and methods can be called")
         return self._method(node, node.node, lenient)
 
-    def _method(self, node: jinja.Call, target: jinja.Getattr, lenient: bool) -> Closure:  # noqa: FBT001
+    def _method(self, node: jinja.Call, target: jinja.Getattr, lenient: bool) -> Closure:
         name = target.attr
         if name not in methods.METHODS:
             hint = did_you_mean(name, methods.METHODS) or (f"; write x | {name}" if name in filters.FILTERS else "")

@@ -97,7 +97,7 @@ def sort(value: Any, budget: Budget, reverse: Any = False, case_sensitive: Any =
     return made
 
 
-def _sorted(items: list[Any], key: Getter, budget: Budget, backwards: bool = False) -> list[Any]:  # noqa: FBT001
+def _sorted(items: list[Any], key: Getter, budget: Budget, backwards: bool = False) -> list[Any]:  # noqa: FBT001 -- as Jinja's
     given = [key(item) for item in items]
     like = next((found for found in given if isinstance(found, Moment)), given[0] if given else None)
     keys = [_rank(like, found, budget) for found in given]
