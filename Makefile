@@ -8,6 +8,7 @@ DATA ?= $(CURDIR)/.data/$(PORT)
 BIN := .venv/bin
 PYTHON ?=
 ARGS ?=
+JOBS ?= auto
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -15,7 +16,7 @@ export PYTHON
 
 help:
 	@echo 'make run [PORT=8081] [DATA=DIR]  serve; each port has a data directory of its own, .data/PORT'
-	@echo 'make test [ARGS=tests/cli]       run the test suite'
+	@echo 'make test [ARGS=tests/cli]       run the test suite, on every core (JOBS=0: in one process)'
 	@echo 'make check                       ruff, mypy --strict, import-linter'
 	@echo 'make bench                       measure'
 	@echo 'make faults                      kill it, cut its power, fill its disk: the long form of tests/faults and tests/security'
@@ -36,7 +37,7 @@ run: .venv/.run
 	@exec $(BIN)/areabox serve --host '$(HOST)' --port '$(PORT)' --data-dir '$(DATA)'
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff check areabox tests
@@ -58,8 +59,8 @@ packaging:
 	@packaging/check.sh
 
 lock:
-	uv pip compile -q --universal --generate-hashes --no-header --extra build pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --generate-hashes --no-header --extra dev pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --generate-hashes --no-header --extra build --extra all pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --generate-hashes --no-header --extra dev --extra all pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache

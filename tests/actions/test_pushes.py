@@ -449,7 +449,7 @@ async def test_what_cannot_be_decrypted_any_more_is_left_alone(world, hub, place
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await condition():
             await asyncio.sleep(0.005)
 

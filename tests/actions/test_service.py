@@ -58,7 +58,7 @@ async def running(world):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await condition():
             await asyncio.sleep(0.005)
 
@@ -82,7 +82,7 @@ async def test_a_new_area_is_polled_heard_and_received_without_being_told(world,
         return running.services.closed == 1
 
     await until(over)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(NotFoundError):
             while True:
                 await running.actions.hooks.receive(subs[2].hook, "POST", "/", "", {}, b"1")

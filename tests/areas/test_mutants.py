@@ -12,6 +12,7 @@ from areabox.areas.emit import emit_yaml
 from areabox.errors import InputError
 from tests.areas.fake_catalogue import FakeCatalogue
 from tests.areas.test_emit import DOCUMENT
+from tests.support import any_machine
 
 _PIECES = ["{{ ", " }}", "{% for x in y %}", "- ", ": ", "\n", "  ", "&a ", "*a", "!!python/object:os.system ", "<<: *a", "\t", "#", "'", '"', "[", "]",
            "{", "}", "|", ">", "\x00", "\ufeff", "\u2028", "😀", "null", "1e999", "0x", "---\n", "...\n", "? ", "@", "`", "%YAML 1.1\n", "then:", "id: push",
@@ -46,7 +47,7 @@ def test_a_damaged_document_is_an_area_or_has_problems_with_places(seed: int) ->
                 again = from_data(program.document, catalogue=catalogue)
                 assert again.document == program.document
                 assert parse_many(emit_yaml(program.document), catalogue=catalogue)[0].document == program.document
-        assert time.process_time() - start < 1
+        assert time.process_time() - start < any_machine(1)
     assert told
     assert min(told) > 0
 
@@ -65,4 +66,4 @@ def test_deep_brackets_are_refused_quickly() -> None:
     ):
         with pytest.raises(InputError):
             parse_many(text, catalogue=FakeCatalogue())
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < any_machine(3)

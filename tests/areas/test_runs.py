@@ -143,10 +143,10 @@ async def test_waiting_ends_with_the_run_or_with_the_time(house: House) -> None:
     waiting = asyncio.create_task(house.app.runs.wait(run_id, 30))
     await until(lambda: outside.live == 1)
     outside.gate.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await waiting
     assert await states(house, run_id) == ["done"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await house.app.runs.wait(run_id, 30)
 
 

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from tests.support import any_machine
+
 RUN = {
     "id": "r1",
     "area": "a",
@@ -36,7 +38,7 @@ def test_the_help_lists_every_command_and_imports_none():
     start = time.monotonic()
     answer = subprocess.run([sys.executable, "-m", "areabox", "-h"], capture_output=True, text=True, check=True)
     assert "connection" in answer.stdout
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < any_machine(5)
 
 
 def test_usage_errors_are_2(areabox):

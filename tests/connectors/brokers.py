@@ -54,7 +54,7 @@ class Daemon:
             process.wait(10)
 
 
-async def until(condition, seconds: float = 10.0):
+async def until(condition, seconds: float = 30.0):
     """Wait until a condition holds, and return what it gave."""
     async with asyncio.timeout(seconds):
         while True:

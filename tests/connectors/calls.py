@@ -13,7 +13,7 @@ from areabox.services.calls import Services
 async def react(services: Services, name: str, connection: str | None = None, /, **params: Any) -> Any:
     """Do it once."""
     return await services.react(
-        name, params, owner="ann", connection=connection, key="k1", attempt=1, timeout_s=2.0
+        name, params, owner="ann", connection=connection, key="k1", attempt=1, timeout_s=30
     )  # fmt: skip
 
 
@@ -21,7 +21,7 @@ async def poll(
     services: Services, name: str, cursor: dict[str, Any], connection: str | None = None, /, **params: Any
 ) -> list[Any]:
     """Return what one poll yields."""
-    found = services.poll(name, params, owner="ann", connection=connection, cursor=cursor, timeout_s=2.0)
+    found = services.poll(name, params, owner="ann", connection=connection, cursor=cursor, timeout_s=30)
     return [event async for event in found]
 
 
@@ -33,7 +33,7 @@ def listen(
     return aclosing(found)
 
 
-async def following(events: AsyncIterator[dict[str, Any]], wait_s: float = 3.0) -> dict[str, Any]:
+async def following(events: AsyncIterator[dict[str, Any]], wait_s: float = 30.0) -> dict[str, Any]:
     """Return the next event of a stream."""
     async with asyncio.timeout(wait_s):
         while not (event := await anext(events)):

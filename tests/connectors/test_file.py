@@ -41,7 +41,7 @@ def files(services: Services, home: Path, tmp_path: Path, monkeypatch: pytest.Mo
 async def started(cursor: dict[str, Any], key: str, events: AsyncIterator[Any]) -> asyncio.Task[Any]:
     """Return a task that waits for the next event, once the stream has seen what is there."""
     task = asyncio.create_task(following(events))
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while key not in cursor:
             await asyncio.sleep(0.005)
     return task

@@ -12,7 +12,7 @@ from areabox.services.catalogue import Catalogue
 
 
 async def react(services: Services, name: str, params: dict[str, Any], key: str = "k") -> Any:
-    return await services.react(name, params, owner="ann", connection=None, key=key, attempt=1, timeout_s=1)
+    return await services.react(name, params, owner="ann", connection=None, key=key, attempt=1, timeout_s=30)
 
 
 async def test_a_value_is_stored_for_later_runs(services: Services) -> None:

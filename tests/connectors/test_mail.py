@@ -113,7 +113,7 @@ async def test_a_mail_that_was_not_stored_comes_again(box):
 
     box.world.backend.before_commit = never
     await box.deliver(letter("precious"))
-    await asyncio.wait_for(reached.wait(), 5)
+    await asyncio.wait_for(reached.wait(), 30)
     await box.house.asleep()
     assert await box.world.payloads() == []
     await box.house.awake()

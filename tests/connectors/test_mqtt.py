@@ -131,7 +131,7 @@ async def test_a_thousand_messages_survive_a_broker_that_is_restarted(home):
     await home.payloads(total // 3)
     await asyncio.to_thread(home.broker.stop)
     await asyncio.to_thread(home.broker.start)
-    await asyncio.wait_for(sending, 20)
+    await asyncio.wait_for(sending, 30)
 
     async def all_there():
         return len({payload["payload"] for payload in await world.payloads()}) == total
@@ -169,7 +169,7 @@ async def test_a_message_is_acknowledged_only_when_it_is_on_disk(home):
     home.world.backend.before_commit = never
     async with client(home) as other:
         await other.publish("home/door", "open", 1)
-    await asyncio.wait_for(reached.wait(), 5)
+    await asyncio.wait_for(reached.wait(), 30)
     assert "Received PUBACK from areabox-" not in home.log()
     await home.house.asleep()
     assert await home.world.payloads() == []
@@ -193,7 +193,7 @@ async def test_a_stream_that_is_opened_again_gets_what_it_left(home):
     async with client(home) as other:
         for n in range(3):
             await other.publish("home/door", str(n), 1)
-    await asyncio.wait_for(reached.wait(), 5)
+    await asyncio.wait_for(reached.wait(), 30)
     await home.world.switch("a", on=False)
     await listener.tick()
     await home.world.switch("a", on=True)

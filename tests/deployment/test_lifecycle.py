@@ -73,7 +73,7 @@ async def serving(daemon, settings, manager=None):
             yield addresses.result()[0]
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await task
 
 

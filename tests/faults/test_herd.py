@@ -13,12 +13,13 @@ from areabox.deployment.sockets import unix_path
 from tests.faults.cgroup import limited
 from tests.faults.conftest import House
 from tests.faults.daemon import FULL, Daemon, Sink, hook, send, tell, until
+from tests.support import any_machine
 
 WAITING = 9_800 if FULL else 300
 SCHEDULES = 200 if FULL else 10
 LIMIT_MIB = 512
 MEMORY_MIB = 200
-PAGE_S = 0.5 if FULL else 2.0  # the short form is for any machine
+PAGE_S = any_machine(0.5)
 WEEK_MS = 7 * 86_400_000
 
 

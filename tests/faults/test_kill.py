@@ -13,9 +13,10 @@ import httpx2
 
 from tests.faults.conftest import House
 from tests.faults.daemon import FULL, TICKER, Daemon, Sink, hook, send, tell, until
+from tests.support import any_machine
 
 KILLS = int(os.environ.get("AREABOX_KILLS", "200" if FULL else "5"))
-READY_S = 5.0 if FULL else 15.0  # the short form is for any machine
+READY_S = any_machine(5.0)
 FROZEN_S = 60.0 if FULL else 1.0
 
 

@@ -16,11 +16,12 @@ import pytest
 from tests.faults.conftest import House
 from tests.faults.daemon import FULL, Sink, hook, tell, until
 from tests.faults.proxy import FAULTS, Party
+from tests.support import any_machine
 
 EACH = 4 if FULL else 2  # runs for each fault
 HEALTHY = 600 if FULL else 40  # runs of the healthy area, before and meanwhile
 TIMEOUT_S = 2.0
-NOISE_S = 0.05 if FULL else 0.5  # of a machine on which a healthy run takes a few milliseconds; the short form is for any
+NOISE_S = any_machine(0.05) * (1 if FULL else 4)  # of a machine on which a healthy run takes a few milliseconds
 SLOW_NAMES = 6
 HOLDS = ("hang", "drip", "drip-head", "slow-dns")  # only the deadline ends these
 FAILS = ("refuse", "hang", "drip", "drip-head", "reset", "half-close", "wrong-length", "truncated-gzip", "not-tls", "slow-dns")
@@ -97,7 +98,7 @@ async def test_a_faulty_third_party_is_given_up_in_time_and_others_do_not_notice
         f"\nG6: {len(FAULTS) + 1} faults, {sum(map(len, journal.values()))} attempts, the longest took {max(longest.values())} s of "
         f"{TIMEOUT_S:g} s; healthy p99 {p99(before) * 1000:.0f} ms before, {p99(meanwhile) * 1000:.0f} ms meanwhile; {memory:.0f} MiB"
     )
-    assert max(longest.values()) <= TIMEOUT_S + 1.0, longest
+    assert max(longest.values()) <= TIMEOUT_S + any_machine(1.0), longest
     assert min(longest[name] for name in HOLDS) >= TIMEOUT_S - 0.1, longest
     assert p99(meanwhile) <= 2 * p99(before) + NOISE_S
     check_wishes(party, daemon.rows)

@@ -56,8 +56,10 @@ async def test_a_run_cancelled_in_line_gives_its_turn_to_nobody(tmp_path: Path) 
 async def test_a_digest_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:
         await house.apply(area("parallel", "collect: {window: 1h}"))
-        first, _ = await burst(house, 2)
-        await house.app.runs.cancel(house.actor, first)
+        ids = await burst(house, 2)
+        state_of = dict(zip(await states(house, ids), ids, strict=True))
+        assert set(state_of) == {"waiting", "collected"}
+        await house.app.runs.cancel(house.actor, state_of["waiting"])
         assert not await house.app.backend.read("select * from collected")
 
 

@@ -270,7 +270,7 @@ async def test_buttons_do_what_they_say_and_lead_back(
     where = started.headers["location"]
     assert where.startswith("/runs/")
     run_id = where.removeprefix("/runs/")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await owner.get(f"/api/v1/runs/{run_id}")).json()["state"] != "waiting":
             await asyncio.sleep(0.01)
     page = (await browser.get(where)).text

@@ -92,12 +92,12 @@ async def test_a_job_that_begins_to_wait_wakes_the_worker_in_time(
         assert await backend.commit(unit)
     else:
         await store(backend, job(clock, state="waiting", due=clock.now_ms() + 200))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await worker.bell.wait(60)
     assert await worker.tick() == 0.2
     await store(backend, job(clock, state="waiting", due=clock.now_ms() + 300))
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await worker.bell.wait(0.05)  # which it need not hear of
     assert await worker.tick() == 0.2
     await ended(running)
@@ -123,7 +123,7 @@ async def test_what_the_process_did_not_survive_is_tried_carefully(tmp_path: Pat
     worker = Worker(backend, clock, engine)  # type: ignore[arg-type]
     await worker.rescue()
     running = asyncio.create_task(worker.run(slots=100))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not engine.performed:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)

@@ -144,7 +144,7 @@ class Clients:
 
     async def http(self, url: str) -> Any:
         return await self.services.react(
-            "http.request", {"url": url, "method": "GET"}, owner="ann", connection=None, key="k", attempt=1, timeout_s=5.0,
+            "http.request", {"url": url, "method": "GET"}, owner="ann", connection=None, key="k", attempt=1, timeout_s=30.0,
             hosts_literal=self.typed,
         )  # fmt: skip
 
@@ -156,11 +156,11 @@ class Clients:
             return await client.get(url, follow_redirects=True)
 
     async def stream(self, url: str) -> Any:
-        async with self.egress.stream(url, literal_hosts=self.typed, timeout_s=5) as stream:
+        async with self.egress.stream(url, literal_hosts=self.typed, timeout_s=30) as stream:
             return stream.status_code
 
     async def websocket(self, url: str) -> Any:
-        async with self.egress.websocket(url.replace("http", "ws", 1), literal_hosts=self.typed, timeout_s=5) as opened:
+        async with self.egress.websocket(url.replace("http", "ws", 1), literal_hosts=self.typed, timeout_s=30) as opened:
             return opened
 
     async def other(self, url: str) -> Any:
@@ -271,7 +271,7 @@ async def test_the_machines_own_resolver_is_judged_in_the_same_way(clock: FakeCl
     with dialling() as dialled:
         for host in ("localhost", "localhost.", "0", "127.1", "0x7f.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "0177.0.0.1"):
             with pytest.raises(ConnectorError):
-                await egress.request("GET", f"http://{host}:9/", timeout_s=5)
+                await egress.request("GET", f"http://{host}:9/", timeout_s=30)
     egress.close()
     assert dialled == []
 

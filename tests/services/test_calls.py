@@ -112,7 +112,7 @@ async def connection(connections: Connections, demo: Demo, server: Server) -> st
 
 
 async def react(services: Services, name: str, connection: str | None, **more: Any) -> Any:
-    options = {"owner": "ann", "key": "k1", "attempt": 2, "timeout_s": 1.0} | more
+    options = {"owner": "ann", "key": "k1", "attempt": 2, "timeout_s": 30.0} | more
     return await services.react(f"demo.{name}", options.pop("params", {}), connection=connection, **options)
 
 
@@ -256,7 +256,7 @@ async def test_nobody_uses_a_connection_of_another_owner_or_service(
     with pytest.raises(Permanent, match="no connection to http"):
         await services.react(
             "http.request", {"url": "https://example.org"}, owner="ann", connection=connection, key="k", attempt=1,
-            timeout_s=1,
+            timeout_s=30,
         )  # fmt: skip
 
 
@@ -389,7 +389,7 @@ async def test_a_connector_that_is_dropped_in_is_loaded_at_the_next_tick(
         '@lamp.reaction("Switch on", sentence="on")\nasync def on(ctx) -> str:\n    "Switch it on."\n    return "on"\n'
     )
     assert await services.tick() == 2.0
-    assert await services.react("lamp.on", {}, owner="a", connection=None, key="k", attempt=1, timeout_s=1) == "on"
+    assert await services.react("lamp.on", {}, owner="a", connection=None, key="k", attempt=1, timeout_s=30) == "on"
 
 
 async def test_a_connection_is_tested_by_its_connector(
@@ -456,7 +456,7 @@ async def test_only_areaboxs_own_connectors_get_the_house(services: Services, ca
 
     hosts = {origin: pretender(origin) for origin in ("builtin", "file", "package")}
     for origin in hosts:
-        await services.react(f"p_{origin}.ask", {}, owner="ann", connection=None, key="k", attempt=1, timeout_s=1)
+        await services.react(f"p_{origin}.ask", {}, owner="ann", connection=None, key="k", attempt=1, timeout_s=30)
     assert {origin: found[0] is not None for origin, found in hosts.items()} == {
         "builtin": True, "file": False, "package": False,
     }  # fmt: skip

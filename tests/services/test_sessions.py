@@ -121,7 +121,7 @@ async def test_closing_waits_for_slow_ones_but_not_for_ever(monkeypatch: pytest.
     sessions = Sessions()
     async with sessions.use("a", make):
         pass
-    await asyncio.wait_for(sessions.close(), 1)
+    await asyncio.wait_for(sessions.close(), 30)
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
