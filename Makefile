@@ -12,12 +12,13 @@ JOBS ?= auto
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench faults lock wheel packaging clean
+.PHONY: help run test check docs bench faults lock wheel packaging clean
 
 help:
 	@echo 'make run [PORT=8081] [DATA=DIR]  serve; each port has a data directory of its own, .data/PORT'
 	@echo 'make test [ARGS=tests/cli]       run the test suite, on every core (JOBS=0: in one process)'
 	@echo 'make check                       ruff, mypy --strict, import-linter'
+	@echo 'make docs                        write docs/services from the code'
 	@echo 'make bench                       measure'
 	@echo 'make faults                      kill it, cut its power, fill its disk: the long form of tests/faults and tests/security'
 	@echo 'make wheel                       build dist/*.whl'
@@ -43,6 +44,9 @@ check: .venv/.dev
 	$(BIN)/ruff check areabox tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: .venv/.dev
+	$(BIN)/python -m areabox.services.pages
 
 bench: .venv/.dev
 	@set -e; found=; for file in tests/bench/*.py; do \

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from areabox import __version__
 from areabox.actions import retention
 from areabox.actions.inbox import Inbox
 from areabox.actions.service import Actions
 from areabox.actions.subscriptions import Subscriptions
 from areabox.areas import library, store
+from areabox.areas.asking import Asking
 from areabox.areas.cancelling import Cancelling
 from areabox.areas.ending import Ending
 from areabox.areas.events import Events
@@ -36,10 +36,13 @@ from areabox.clock import Clock, SystemClock
 from areabox.database import one
 from areabox.database.sqlite import SqliteBackend
 from areabox.deployment.housekeeping import Ended, Housekeeping, Space, Sweep
-from areabox.deployment.settings import Settings
+from areabox.deployment.people import people_of
+from areabox.deployment.settings import Settings, shown
+from areabox.deployment.site import base_url_of, listeners_of, site_of
 from areabox.errors import NotFoundError
 from areabox.gateway.idempotency import Repeats
-from areabox.gateway.parts import Parts, Probe, Site
+from areabox.gateway.maintenance import Maintenance
+from areabox.gateway.parts import Parts, Probe
 from areabox.monitoring import logs
 from areabox.monitoring.loops import Bell, run_loop
 from areabox.monitoring.metrics import Metrics
@@ -53,7 +56,9 @@ from areabox.services.catalogue import Catalogue
 from areabox.services.connections import Connections
 from areabox.services.egress import Egress
 from areabox.services.folders import Folders
+from areabox.services.helper import Helper, apprise_helper
 from areabox.services.host import House
+from areabox.services.push import public_key, push_key
 from areabox.services.vault import Vault
 from areabox.users.accounts import Accounts
 from areabox.users.audit import Audit
@@ -99,14 +104,22 @@ class App:
         self.sealing = Sealing(self.catalogue, self.vault)
         self.outbox = Outbox(backend, clock)
         self.egress = Egress(
-            clock, allow=settings.egress_allow, limits_off=not settings.rate_limits, own_ports={settings.port}
+            clock, allow=settings.egress_allow, limits_off=not settings.rate_limits, own_ports={settings.port},
+            sockets=map(str, settings.sockets_allow),
         )
         self._build_users()
+        await self.accounts.settle()
         self.connections = Connections(backend, clock, self.catalogue, self.vault, trusts=self._trusts)
         folders = Folders(settings.files_allow, kept_out=(settings.data_dir, settings.database_path.parent))
-        self.house = House(backend, clock, self.outbox.message, folders)
+        self.house = House(
+            backend, clock, self.outbox.message, folders, push_key=push_key(self.vault), commands=settings.shell,
+            trusts=self._trusts, apprise=Helper(apprise_helper()) if settings.apprise else None,
+        )  # fmt: skip
         self.services = Services(clock, self.catalogue, self.connections, self.egress, house=self.house)
         self.connections.tester = self.services.label
+        self.people = people_of(
+            settings, backend, clock, self.accounts, self.connections, self.services, self.vault
+        )
         self._build_engine()
         self.actions = Actions(
             backend, clock, subscriptions=self.subscriptions, inbox=self.inbox, services=self.services,
@@ -151,11 +164,7 @@ class App:
     @property
     def base_url(self) -> str:
         """Return the address under which this areabox is reached."""
-        settings = self.settings
-        return (
-            settings.public_url
-            or f"http://{settings.host if ':' not in settings.host else f'[{settings.host}]'}:{settings.port}"
-        )
+        return base_url_of(self.settings)
 
     def _build_users(self) -> None:
         backend, clock, settings = self.backend, self.clock, self.settings
@@ -167,7 +176,8 @@ class App:
     def _build_engine(self) -> None:
         backend, clock = self.backend, self.clock
         self.registry = Registry(backend, self.catalogue, self.sealing)
-        self.live = Live(backend, self.registry, base_url=self.base_url, zone=self.settings.zone)
+        self.asking = Asking(backend, clock, self.registry, self.catalogue, self.vault, self.base_url)
+        self.live = Live(backend, self.registry, self.asking, base_url=self.base_url, zone=self.settings.zone)
         self.ending = Ending(self.registry, self.outbox)
         self.starting = Starting(clock, self.registry, self.live, self.ending)
         self.cancelling = Cancelling(backend, clock, self.registry, self.live, self.ending)
@@ -177,9 +187,12 @@ class App:
         self.flow = Flow(
             backend, clock, self.registry, self.live, starting=self.starting, ending=self.ending,
             reacting=Reacting(clock, self.catalogue, self.services, self.connections, self.registry),
-            waiting=Waiting(backend, clock, self.registry, self.starting, listening, self.outbox, self.cancelling),
+            waiting=Waiting(
+                backend, clock, self.registry, self.starting, listening, self.outbox, self.cancelling, self.asking,
+            ),
             cancelling=self.cancelling, telemetry=self.telemetry,
         )  # fmt: skip
+        self.asking.wake = self.flow.wake
         self.worker = Worker(backend, clock, self.flow)
         self.cancelling.interrupt = self.worker.interrupt
         backend.refill = lambda owner, lane, limit: queue.refill(backend, owner, lane, limit)
@@ -192,20 +205,21 @@ class App:
         """Return the HTTP side, made when it is first asked for."""
         from areabox.gateway.http import build_app
 
-        settings = self.settings
-        site = Site(
-            version=__version__, public_url=settings.public_url, allowed_hosts=settings.allowed_hosts,
-            trusted_proxies=settings.trusted_proxies, rate_limits=settings.rate_limits,
-        )  # fmt: skip
         return build_app(
             Parts(
-                backend=self.backend, clock=self.clock, site=site, areas=self.areas, runs=self.runs, events=self.events,
-                catalogue=self.catalogue, connections=self.connections, hooks=self.actions.hooks, notices=self.outbox,
-                accounts=self.accounts, sessions=self.sessions, tokens=self.tokens, audit=self.audit, setup=self.setup,
-                metrics=lambda: (self.metrics.render(), self.metrics.content_type), probes=self.probes(),
-                facts=self.facts, pause=self.pause,
+                backend=self.backend, clock=self.clock, site=site_of(self.settings), areas=self.areas, runs=self.runs,
+                events=self.events, maintenance=Maintenance(self.backend), catalogue=self.catalogue,
+                connections=self.connections, hooks=self.actions.hooks, notices=self.outbox,
+                accounts=self.accounts, sessions=self.sessions, tokens=self.tokens, people=self.people,
+                audit=self.audit, setup=self.setup, probes=self.probes(), facts=self.facts, pause=self.pause,
+                metrics=lambda: (self.metrics.render(), self.metrics.content_type), asking=self.asking,
             )
         )  # fmt: skip
+
+    @property
+    def hooks_asgi(self) -> Callable[..., Awaitable[None]]:
+        """Return the HTTP side of a listener that is for webhooks alone."""
+        return self.asgi.hooks_only
 
     async def _trusts(self, owner: str) -> bool:
         """Tell whether what an account types may be an address of the local network."""
@@ -229,7 +243,7 @@ class App:
         left = await self.worker.rescue()
         if left:
             log.info("%d attempts were under way when the last process ended", left)
-        self._accounts_changed = self.backend.subscribe("account")
+        self._accounts_changed = self.backend.subscribe("account", "share")
         slots = self.settings.slots if self.settings.rate_limits else UNLIMITED_SLOTS
         loops: dict[str, tuple[Callable[[], Awaitable[float]], Bell]] = {
             "due jobs": (self.worker.tick, self.worker.bell),
@@ -243,10 +257,11 @@ class App:
         self._tasks.append(asyncio.create_task(self.worker.run(slots=slots), name="workers"))
 
     async def _hear_of_accounts(self) -> float:
-        """Take notice of changed roles: what their owners typed may be trusted more, or less."""
+        """Take notice of changed roles, whose owners' words may be trusted more or less, and of changed shares."""
         message = await anext(self._accounts_changed)
         self.connections.forget()
-        self.registry.trust(message.body["id"], trusted=message.body["role"] in ("owner", "admin"))
+        if message.topic == "account":
+            self.registry.trust(message.body["id"], trusted=message.body["role"] in ("owner", "admin"))
         return 0.0
 
     async def _resync(self) -> float:
@@ -286,7 +301,10 @@ class App:
     async def close(self) -> None:
         """Let go of everything, in reverse."""
         await self._stop_loops()
+        await self.people.close()
         await self.services.close()
+        if self.house.helper is not None:
+            await self.house.helper.close()
         self.egress.close()
 
     def _housekeeping(self) -> Housekeeping:
@@ -304,6 +322,8 @@ class App:
             Sweep("effects", max(age, 7 * DAY_MS), self.house.prune),
             Sweep("audit", settings.audit_age_ms, self.audit.prune),
             Sweep("sessions", 0, lambda _before, limit: self.sessions.prune(limit)),
+            Sweep("links", 0, lambda _before, limit: self.people.links.prune(limit)),
+            Sweep("shares", 0, lambda _before, limit: self.people.shares.prune(limit)),
             Sweep("versions", age, lambda before, limit: library.prune(backend, before, limit)),
             Sweep("once", 0, lambda before, limit: library.prune_once(backend, before, limit)),
             Sweep("answers", 0, lambda _before, limit: answers.prune(limit)),
@@ -351,6 +371,8 @@ class App:
         return {
             "paused": self.paused, "areas": len(self.registry.heads), "database_bytes": space.bytes(),
             "free_bytes": space.free_bytes(), "timezone": self.settings.zone_name,
+            "listeners": listeners_of(self.settings), "settings": list(shown(self.settings)),
+            "push_key": public_key(self.house.push_key),
         }  # fmt: skip
 
     async def alive(self) -> None:

@@ -14,7 +14,8 @@ from typing import Protocol
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, in lower case
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]  # ten bits each
 _SHIFTS = range(120, -1, -10)
-_POOL_BYTES = 4_000
+_LETTERS = (_ALPHABET * 8).encode()  # a random byte as one of 32 characters, each as likely
+_COUNT_MAX = len(_PAIRS) ** 2
 
 
 class Clock(Protocol):
@@ -45,8 +46,8 @@ class SystemClock:
     """The machine's own time and randomness."""
 
     def __init__(self) -> None:
-        self._last = 0
-        self._pool, self._used = b"", 0
+        self._last_ms = self._count = 0
+        self._head = ""
 
     def now_ms(self) -> int:
         """Return wall time in UTC milliseconds since 1970."""
@@ -57,14 +58,18 @@ class SystemClock:
         return time.monotonic()
 
     def new_id(self) -> str:
-        """Return a ULID (48 bits of milliseconds, 80 random bits), later than any this clock gave before."""
-        if self._used == len(self._pool):
-            self._pool, self._used = secrets.token_bytes(_POOL_BYTES), 0
-        chance = self._pool[self._used : self._used + 10]
-        self._used += 10
-        value = (self.now_ms() << 80) | int.from_bytes(chance, "big")
-        self._last = value if value > self._last else self._last + 1
-        return encode_id(self._last)
+        """Return an id as ULIDs are (48 bits of milliseconds, 80 more), later than any this clock gave before.
+
+        Those of one millisecond share 60 random bits and are counted in the last 20.
+        """
+        now = self.now_ms()
+        if now > self._last_ms or self._count == _COUNT_MAX:
+            self._last_ms = max(now, self._last_ms + 1)
+            chance = secrets.token_bytes(12).translate(_LETTERS).decode()
+            self._head, self._count = encode_id(self._last_ms << 80)[:10] + chance, 0
+        count = self._count
+        self._count = count + 1
+        return self._head + _PAIRS[count >> 10] + _PAIRS[count & 1023]
 
     def uniform(self, low: float, high: float) -> float:
         """Return a random number for jitter; not for secrets."""

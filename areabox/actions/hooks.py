@@ -20,14 +20,16 @@ from areabox.actions.rows import Subscription
 from areabox.actions.subscriptions import Subscriptions
 from areabox.clock import Clock
 from areabox.database import Backend, Unit
-from areabox.errors import ConfigurationError, InputError, NotFoundError
-from areabox.sdk import Delivery
+from areabox.errors import ConfigurationError, ConnectorError, InputError, NotFoundError
+from areabox.sdk import Delivery, Verifier
 
 log = logging.getLogger(__name__)
 
 DEPTH_MAX = 32
 QUERY_FIELDS_MAX = 1_000
 KEY_LENGTH = 26
+AGAIN_MS = 300_000
+_SEEN = "select 1 from seen where subscription = ? and key = ?"
 STRANGERS_MAX = 1_000  # wrong addresses that are remembered, so that they cost no reading
 
 # Where senders name a delivery, so that one that comes again is known (Standard Webhooks, Svix, GitHub, GitLab,
@@ -64,6 +66,10 @@ class Deliveries(Protocol):
         """Verify a delivery and return the events in it. Raises `NotAllowedError` for a wrong signature."""
         ...
 
+    async def secret(self, action_id: str, connection: str | None) -> str | None:
+        """Return what deliveries are verified with, where that is a field of the connection; raises ConnectorError."""
+        ...
+
     def handshake(self, action_id: str, delivery: Delivery) -> str | None:
         """Return what a service's first question is answered with; None for a delivery like any other."""
         ...
@@ -76,6 +82,7 @@ class _Hook(msgspec.Struct, frozen=True):
     dedupe: Dedupe
     delivery_header: str | None
     pushed: bool = False
+    verifier: Verifier | None = None  # where it says what a delivery is known by
 
 
 class Hooks:
@@ -90,7 +97,9 @@ class Hooks:
         deliveries: Deliveries,
         *,
         pushes: Pushes | None = None,
+        public_url: str | None = None,
     ) -> None:
+        self._base = (public_url or "").rstrip("/")
         self._backend = backend
         self._clock = clock
         self._subscriptions = subscriptions
@@ -106,7 +115,7 @@ class Hooks:
         self._hooks.clear()
         self._strangers.clear()
         for sub in await self._subscriptions.active("hook"):
-            self._learn(sub)
+            await self._learn(sub)
 
     async def changed(self, id: str | None = None) -> None:
         """Learn an address anew, or forget all of them until they are called."""
@@ -118,7 +127,11 @@ class Hooks:
         for key in [key for key, hook in self._hooks.items() if hook.sub.id == id]:
             del self._hooks[key]
         if sub is not None and sub.active:
-            self._learn(sub)
+            await self._learn(sub)
+
+    def reconnected(self, connection: str) -> None:
+        """Forget the addresses of a connection until they are called: what verifies their deliveries may be another."""
+        self._hooks = {key: hook for key, hook in self._hooks.items() if hook.sub.connection != connection}
 
     async def receive(
         self, key: str, method: str, path: str, query: str | bytes, headers: Headers, body: bytes
@@ -129,26 +142,28 @@ class Hooks:
         `InputError` for what cannot be read, `StorageFullError`.
         """
         hook = self._hooks.get(key) or await self._find(key)
+        named = _headers(headers)
         delivery = Delivery(
             method=method,
+            url=self._url(key, path, query, named),
             path=path if path[:1] == "/" else f"/{path}",
             query=_query(query),
-            headers=_headers(headers),
+            headers=named,
             body=body,
             json=parse(body),
         )
         if (answer := self._deliveries.handshake(hook.sub.action, delivery)) is not None:
             return Receipt(None, 200, answer.encode(), "text/plain; charset=utf-8")
         events = self._deliveries.delivery(hook.sub.action, hook.params, delivery, hook.secret)
-        named = self._named(hook, delivery)
+        known_by = await self._proved(hook, delivery) if hook.verifier else self._named(hook, delivery)
         if hook.pushed and self._pushes is not None:
             self._pushes.heard(hook.sub.id)
         else:
             self._last[hook.sub.id] = self._clock.now_ms()
         if len(events) == 1 and hook.dedupe is None:
-            return Receipt(await self._inbox.receive(self._inbox.event(hook.sub, Item.of(events[0]).payload), named))
+            return Receipt(await self._inbox.receive(self._inbox.event(hook.sub, Item.of(events[0]).payload), known_by))
         items = [Item.of(event) for event in events]
-        stored = await self._inbox.put(hook.sub, items, dedupe=hook.dedupe, delivery=named)
+        stored = await self._inbox.put(hook.sub, items, dedupe=hook.dedupe, delivery=known_by)
         return Receipt(stored[0] if stored else None)
 
     async def tick(self) -> float:
@@ -167,7 +182,7 @@ class Hooks:
             if self._pushes is not None and (pushed := await self._pushes.by_hook(key)) is not None:
                 return self._pushed_hook(*pushed)
             sub = await self._subscriptions.by_hook(key)
-            if sub is not None and sub.active and (hook := self._learn(sub)) is not None:
+            if sub is not None and sub.active and (hook := await self._learn(sub)) is not None:
                 return hook
             if len(self._strangers) >= STRANGERS_MAX:
                 self._strangers.clear()
@@ -180,20 +195,45 @@ class Hooks:
             raise NotFoundError("nobody listens at this address any more")
         operation, params = self._subscriptions.operation(sub.action), sub.params | self._subscriptions.secrets(sub)
         news = msgspec.structs.replace(sub, baseline=False)  # whatever is delivered was not there before
-        return _Hook(news, params, secret, operation.dedupe, getattr(operation, "delivery_id", None), pushed=True)
+        header, verifier = getattr(operation, "delivery_id", None), _verifier(operation, params)
+        return _Hook(news, params, secret, operation.dedupe, header, pushed=True, verifier=verifier)
 
-    def _learn(self, sub: Subscription) -> _Hook | None:
+    async def _learn(self, sub: Subscription) -> _Hook | None:
         """Take an address in; one whose action is gone, or whose secret cannot be read, is left out and logged."""
         try:
             operation, secrets = self._subscriptions.operation(sub.action), self._subscriptions.secrets(sub)
-        except (InputError, ConfigurationError) as error:
+            secret = secrets.get("secret")
+            if secret is None and sub.connection is not None:
+                secret = await self._deliveries.secret(sub.action, sub.connection)
+        except (InputError, ConfigurationError, ConnectorError) as error:
             log.warning("a webhook cannot be received: %s", error, extra={"subscription": sub.id})
             return None
         params = sub.params | secrets
-        hook = _Hook(sub, params, secrets.get("secret"), operation.dedupe, getattr(operation, "delivery_id", None))
+        header, verifier = getattr(operation, "delivery_id", None), _verifier(operation, params)
+        hook = _Hook(sub, params, secret, operation.dedupe, header, verifier=verifier)
         if sub.hook is not None:
             self._hooks[sub.hook] = hook
         return hook
+
+    def _url(self, key: str, path: str, query: str | bytes, headers: Mapping[str, str]) -> str:
+        base = self._base or f"http://{headers.get('host', '')}"
+        behind = path if path[:1] == "/" or not path else f"/{path}"
+        asked = query.decode("latin-1") if isinstance(query, bytes) else query
+        return f"{base}/hooks/{key}{behind}{'?' if asked else ''}{asked}"
+
+    async def _proved(self, hook: _Hook, delivery: Delivery) -> str:
+        """Return what this delivery is known by, out of what its sender signed: no other name makes it another.
+
+        Where the signature has no time, equal bodies are the same delivery for as long as one of them was named, and
+        else for five minutes, since a sender may have the same to say again.
+        """
+        proof = hook.verifier.proof(delivery) if hook.verifier is not None and hook.verifier.proof is not None else ""
+        if not proof or hook.verifier is None:
+            return self._named(hook, delivery)
+        whole = short(f"delivery:signed:{proof}")
+        if hook.verifier.lasting or self._named(hook, delivery) or await self._backend.read(_SEEN, hook.sub.id, whole):
+            return whole
+        return short(f"delivery:signed:{self._clock.now_ms() // AGAIN_MS}:{proof}")
 
     def _named(self, hook: _Hook, delivery: Delivery) -> str:
         """Return what this delivery is known by, or nothing."""
@@ -202,6 +242,12 @@ class Hooks:
             if value := delivery.headers.get(name):
                 return short(f"delivery:{value}")
         return ""
+
+
+def _verifier(operation: Any, params: dict[str, Any]) -> Verifier | None:
+    """Return how a hook's deliveries are verified, where that tells what they are known by."""
+    found = operation.verifier(params) if hasattr(operation, "verifier") else None
+    return found if isinstance(found, Verifier) and found.proof is not None else None
 
 
 def parse(body: bytes) -> Any:

@@ -28,6 +28,7 @@ FIRE_MAX = 500  # subscriptions in one tick
 SLEEP_S_MAX = 10.0  # a wall clock that jumps is noticed within this time
 READ_ALL_FROM = 50  # so many changed ones are read all together
 SET_BACK_MS = 1_000
+TOGETHER_S = 0.2  # after a firing, those that are due so soon are fired together: many share a commit, none is early
 
 _STORED = "select 1 from event where subscription = ? and dedupe = ?"
 
@@ -75,7 +76,8 @@ class Scheduler:
             await self._fire_all(due, now_ms)
         if not self._heap:
             return SLEEP_S_MAX
-        return min(max(self._heap[0][0] - self._clock.now_ms(), 0) / 1000, SLEEP_S_MAX)
+        pause_s = max(self._heap[0][0] - self._clock.now_ms(), 0) / 1000
+        return min(max(pause_s, TOGETHER_S if 0 < len(due) < FIRE_MAX else 0.0), SLEEP_S_MAX)
 
     def _pop(self, now_ms: int) -> list[_Entry]:
         due: list[_Entry] = []

@@ -49,7 +49,7 @@ class Actions:
         self._backend = backend
         self._subscriptions = subscriptions
         self.pushes = pushes = Pushes(backend, clock, subscriptions, services, seal, public_url)
-        self.hooks = Hooks(backend, clock, subscriptions, inbox, services, pushes=pushes)
+        self.hooks = Hooks(backend, clock, subscriptions, inbox, services, pushes=pushes, public_url=public_url)
         self.scheduler = Scheduler(backend, clock, subscriptions, inbox)
         self.poller = Poller(backend, clock, subscriptions, inbox, services, connections, pushes=pushes, tell=tell)
         pushes.soon = self.poller.soon
@@ -97,6 +97,7 @@ class Actions:
 
     async def reconnected(self, connection: str) -> None:
         """Go on with what waited for a connection."""
+        self.hooks.reconnected(connection)
         await self.poller.reconnected(connection)
         await self.listener.reconnected(connection)
         await self.pushes.reconnected(connection)

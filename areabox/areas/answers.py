@@ -84,7 +84,7 @@ def _live(job: Job, kind: str, tries: Sequence[StepRow]) -> dict[str, Any]:
     if job.state == "waiting":
         step["due"] = at(job.due)
         if isinstance(job.input, dict) and kind in ("ask", "wait", "wait_for"):
-            step["input"] = job.input
+            step["input"] = {name: job.input[name] for name in ("question", "choices")} if kind == "ask" else job.input
     return step
 
 

@@ -47,11 +47,22 @@ def parameters(operation: OperationView, given: Any, context: Context, pointer: 
         if field.required and name not in given:
             context.report.add(pointer, f"{operation.id} needs the parameter {name}", of_key=True)
     literal = {name: part for name, part in literals(given).items() if name in known}
+    _mixed(operation, given, literal, context, pointer)
     whole = len(literal) == len(given) and all(name in given for name, field in known.items() if field.required)
     for problem in operation.check(literal):
         if _concerns(problem, literal, whole=whole):
             context.report.add(pointer + problem.pointer, problem.detail)
     return given
+
+
+def _mixed(
+    operation: OperationView, given: dict[str, Any], literal: dict[str, Any], context: Context, pointer: str
+) -> None:
+    """Report the parameters that hold templates and must not."""
+    for name in given.keys() - literal.keys():
+        if getattr(operation.fields.get(name), "fixed", False):
+            why = f"{name} takes no template: it is never put together from data, which is given beside it"
+            context.report.add(f"{pointer}/{escaped(name)}", why)
 
 
 def _such_as(operation: OperationView) -> str:

@@ -61,6 +61,10 @@ class Flow:
 
     # --- a job ----------------------------------------------------------------------------------------------------
 
+    def known(self, job_id: str) -> Job | None:
+        """Return a ready job as it was inserted, if that is still in memory; it is asked once."""
+        return self._live.known(job_id)
+
     async def perform(self, job: Job) -> Outcome:
         """Do what a job is for, and return how it ended. Nothing of the run is changed."""
         self._registry.forget(job)
@@ -152,6 +156,8 @@ class Flow:
         state, jobs = self._starting.jobs(run, change, now, job.lane)
         for new in jobs:
             queue.insert(unit, new)
+        if jobs:
+            unit.then(lambda: self._live.note(jobs))
         store.advance(unit, run, change, state=state, deadline=deadline, now=now)
         if change.end is not None:
             self._ending.add(unit, run, change.end)

@@ -70,7 +70,7 @@ class Joins(ABC):
         elif block.role == "handler":
             self._close(prefix + node.step.id)
             self.next(node, prefix)
-        else:
+        elif block.role != "via":  # a question that went out is answered at its own step
             outer, index = _out(prefix)
             self._joined(node, outer, index)
 
@@ -180,7 +180,7 @@ class Joins(ABC):
         elif block.role == "handler":
             self._close(prefix + node.step.id)
             self._raise(node.block, prefix, error)
-        else:
+        elif block.role != "via":  # a way that failed takes nothing from the question
             outer, _ = _out(prefix)
             self._part_failed(node, outer, error)
 

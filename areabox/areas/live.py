@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from datetime import UTC, tzinfo
+from functools import partial
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from areabox.areas import store
@@ -17,23 +20,39 @@ from areabox.areas.outline import Outline
 from areabox.areas.registry import Registry
 from areabox.areas.state import RunState, StepRow
 from areabox.database import Backend, Row
+from areabox.reactions.queue import Job
 
-KEPT_MAX, RESTING_MAX = 4_096, 256
+KEPT_MAX, RESTING_MAX, READY_MAX = 4_096, 256, 10_000
+
+
+class Questions(Protocol):
+    """Where questions are answered."""
+
+    def url(self, run_id: str, path: str) -> str:
+        """Return where the question of a step is answered."""
+        ...
 
 
 class Live:
     """The states of live runs; a lock for each makes its advances one after the other."""
 
-    def __init__(self, backend: Backend, registry: Registry, *, base_url: str = "", zone: tzinfo = UTC) -> None:
-        self._backend, self._registry = backend, registry
+    def __init__(
+        self, backend: Backend, registry: Registry, asking: Questions, *, base_url: str = "", zone: tzinfo = UTC
+    ) -> None:
+        self._backend, self._registry, self._asking = backend, registry, asking
         self._runs: OrderedDict[str, RunState] = OrderedDict()
         self._resting: OrderedDict[str, RunState] = OrderedDict()
+        self._ready: dict[str, Job] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.base_url, self.zone = base_url, zone
 
     def url(self, run_id: str) -> str:
         """Return the address of a run's page."""
         return f"{self.base_url}/runs/{run_id}"
+
+    def ask_url(self, run_id: str) -> Callable[[str], str]:
+        """Return what gives the address at which a question of a run is answered, by the step's path."""
+        return partial(self._asking.url, run_id)
 
     def lock(self, run_id: str) -> asyncio.Lock:
         """Return the lock under which a run is changed."""
@@ -48,6 +67,16 @@ class Live:
         self._runs.move_to_end(run.id)
         while len(self._runs) > KEPT_MAX:
             self._runs.popitem(last=False)
+
+    def note(self, jobs: Iterable[Job]) -> None:
+        """Keep jobs that were inserted ready, until each is begun; where there are many, it is read instead."""
+        for job in jobs:
+            if job.state == "ready" and len(self._ready) < READY_MAX:
+                self._ready[job.id] = job
+
+    def known(self, job_id: str) -> Job | None:
+        """Return a job that was noted, once."""
+        return self._ready.pop(job_id, None)
 
     def drop(self, run_id: str) -> None:
         """Let a state go; it is loaded again when it is needed."""
@@ -112,7 +141,7 @@ class Live:
             trigger=await store.trigger(self._backend, row), started=row["started"], event=row["event"],
             url=self.url(row["id"]), key=row["key"], dry=bool(row["dry"]), depth=row["depth"],
             parent_run=row["parent_run"], parent_job=row["parent_job"], zone=self.zone,
-            root=root_of(row["action"], row["dedupe"]),
+            root=root_of(row["action"], row["dedupe"]), ask_url=self.ask_url(row["id"]),
         )  # fmt: skip
         return await store.restore(self._backend, row, run)
 

@@ -109,10 +109,11 @@ class WaitFor(Step, frozen=True, kw_only=True, tag="wait_for"):
 
 
 class Ask(Step, frozen=True, kw_only=True, tag="ask"):
-    """Ask a person; result: {choice, by, at}. On timeout as for `wait_for`."""
+    """Ask a person; result: {choice, by, at}. On timeout as for `wait_for`. `via` are what carries it outside."""
 
     question: Value
     choices: tuple[str, ...]
+    via: tuple[AnyStep, ...] = ()
     timeout_ms: int | None = None
     otherwise: tuple[AnyStep, ...] | None = None
 

@@ -1,7 +1,8 @@
 """The program as a map: for each step its neighbours, the blocks it holds, and the loops and branches around it.
 
 A *block* is a list of steps; a *frame* is a loop or a parallel around a step, which puts its id and a number into the
-step's path. `if` and `choose` add no frame, since only one of their branches is taken.
+step's path; a question is one around the ways that carry it outside. `if` and `choose` add no frame, since only one of
+their branches is taken.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from typing import Literal
 from areabox.areas.model import AnyStep, Ask, Choose, Each, If, Parallel, Program, Repeat, WaitFor
 from areabox.reactions.queue import Job
 
-Role = Literal["root", "branch", "each", "repeat", "parallel", "handler"]
+Role = Literal["root", "branch", "each", "repeat", "parallel", "handler", "via"]
+
+
+_FRAMED = frozenset(("each", "repeat", "parallel", "via"))
 
 
 class Block:
@@ -95,8 +99,8 @@ class Outline:
             if block.nodes:
                 block.nodes[-1].next = node
             block.nodes.append(node)
-            inner = (*frames, node) if isinstance(step, Each | Repeat | Parallel) else frames
             for i, (kind, steps_) in enumerate(branches(step)):
+                inner = (*frames, node) if kind in _FRAMED else frames
                 node.blocks.append(self._block(steps_, node, kind, inner, i))
             if step.on_error:
                 node.handler = self._block(step.on_error, node, "handler", frames)
@@ -120,7 +124,14 @@ def branches(step: AnyStep) -> Iterator[tuple[Role, tuple[AnyStep, ...]]]:
         case Parallel():
             for branch in step.branches:
                 yield "parallel", branch
-        case WaitFor() | Ask() if step.otherwise is not None:
-            yield "branch", step.otherwise
+        case WaitFor() | Ask():
+            yield from _of_a_wait(step)
         case _:
             return
+
+
+def _of_a_wait(step: WaitFor | Ask) -> Iterator[tuple[Role, tuple[AnyStep, ...]]]:
+    for way in step.via if isinstance(step, Ask) else ():
+        yield "via", (way,)
+    if step.otherwise is not None:
+        yield "branch", step.otherwise

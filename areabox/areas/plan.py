@@ -63,6 +63,8 @@ def advance(run: RunState, path: str, outcome: Outcome, *, attempt: int, since: 
     """Return the change that follows from the end of the job at `path`."""
     walk = Walk(run, now, MOVES_MAX)
     node, prefix = run.outline.locate(path)
+    if isinstance(node.step, Ask) and node.step.via and not isinstance(outcome, Resumed):
+        walk.cancel(path)  # it is over, whether or not all heard of it
     match outcome:
         case Resumed():
             walk.later(walk.begin, node, prefix)
@@ -167,6 +169,7 @@ class Walk(Joins):
         match step:
             case Do() | Call() | Once() | Collect() | WaitFor() | Ask():
                 self.job(node, prefix, kind=_KINDS[type(step)])
+                self._carry_out(node, prefix)
             case Set():
                 values = self.view.render(step.vars, node, prefix)
                 self.view.assign(node, prefix, values)
@@ -190,6 +193,12 @@ class Walk(Joins):
                 because = self.view.render(step.because, node, prefix)
                 self.record(node, prefix, "done", {"because": because}, None, None, self.now, result=False)
                 self.end(End(step.state, None if because in (None, "") else str(because)))
+
+    def _carry_out(self, node: Node, prefix: str) -> None:
+        """Let the ways of a question carry it outside, each by itself, while it waits for its answer."""
+        ways = [] if self.run.dry else [block for block in node.blocks if block.role == "via"]
+        for number, block in enumerate(ways):
+            self.enter(block, f"{prefix}{node.step.id}.{number}.")
 
     def _branch(self, step: If | Choose, node: Node, prefix: str) -> None:
         tests = [step.test] if isinstance(step, If) else [option.test for option in step.options]
@@ -251,8 +260,9 @@ class Walk(Joins):
         """Take the `else` of a wait that nothing answered; without one the run stops as skipped."""
         what = "nobody answered" if isinstance(node.step, Ask) else "it did not happen"
         self.record(node, prefix, "skipped", input, None, f"{what} in time", since, result=False)
-        if node.blocks:
-            self.enter(node.blocks[0], prefix)
+        otherwise = next((block for block in node.blocks if block.role == "branch"), None)
+        if otherwise is not None:
+            self.enter(otherwise, prefix)
         else:
             self.end(End("skipped", f"{node.step.id}: {what} in time"))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from areabox.areas.model import Do
+from areabox.areas.outline import Node
 from areabox.areas.registry import Registry
 from areabox.areas.state import Change, RunState
 from areabox.areas.template import EvaluationError
@@ -108,7 +109,7 @@ class Reacting:
         if operation is None:
             return ends.Failed(f"there is no reaction {step.reaction} any more; is its connector still installed?")
         try:
-            params = View(run, Change(), self._clock.now_ms()).render(step.params, node, prefix)
+            params = self._params(run, step, node, prefix, operation)
         except (EvaluationError, InputError) as error:
             return ends.Failed(str(error), "expression")
         effect = operation.effect_of(params)
@@ -116,6 +117,15 @@ class Reacting:
             shown = operation.starred(params)
             return ends.Done(operation.sample, shown, f"would {operation.sentence_of(shown)}")
         return await self._call(run, job, step, operation, params, effect)
+
+    def _params(self, run: RunState, step: Do, node: Node, prefix: str, operation: Operation) -> Any:
+        """Return the parameters filled in; what carries a question is told it, unless the document says it itself."""
+        view = View(run, Change(), self._clock.now_ms())
+        params = view.render(step.params, node, prefix)
+        if node.block.role != "via":
+            return params
+        asked = view.names(node, prefix)["ask"]
+        return {name: asked[name] for name in ("question", "choices") if name in operation.fields} | params
 
     async def _call(
         self, run: RunState, job: Job, step: Do, operation: Operation, params: dict[str, Any], effect: str
@@ -151,7 +161,7 @@ class Reacting:
         if operation is None or not isinstance(node.step, Do):
             return True
         try:
-            params = View(run, Change(), self._clock.now_ms()).render(node.step.params, node, prefix)
+            params = self._params(run, node.step, node, prefix, operation)
         except (EvaluationError, InputError):
             return True  # it cannot have been sent
         return operation.effect_of(params) in SAFE_EFFECTS

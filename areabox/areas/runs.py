@@ -167,7 +167,9 @@ class Runs:
 
     async def answer(self, actor: Actor, run_id: str, path: str, choice: str) -> None:
         """Answer a question; raises InputError if it is none of the choices."""
-        job = await self._waiting(actor, run_id, path, "ask:", "asks nothing now")
+        job = await self._waiting(actor, run_id, path, "", "asks nothing now")
+        if job.kind != "ask":
+            raise ConflictError(f"step {path} asks nothing now")
         choices = job.input["choices"]
         if choice not in choices:
             detail = f"choose one of {', '.join(choices)}"

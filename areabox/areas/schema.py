@@ -11,6 +11,7 @@ from typing import Any
 from areabox.areas.document import KEYS, MISSED, MODES
 from areabox.areas.fields import IDENTIFIER, SLUG
 from areabox.areas.step_branches import MAX_BRANCHES, MAX_ITERATIONS
+from areabox.areas.step_calls import VIA_MAX
 from areabox.areas.step_reader import BESIDE, TRIGGER_KEYS
 from areabox.areas.views import CatalogueView, OperationView
 
@@ -190,7 +191,7 @@ def _kinds(catalogue: CatalogueView | None) -> Schema:
         "parallel": {"type": "array", "minItems": 1, "maxItems": MAX_BRANCHES, "items": _ref("steps")},
         "wait": {"anyOf": [_ref("duration"), _ref("template"), _object("until", until={"type": "string"})]},
         "wait_for": _one_of(catalogue, "action", listen, templates=True, required=True),
-        "ask": _object("question", "choices", question={"type": "string"}, choices=_choices()),
+        "ask": _object("question", "choices", question={"type": "string"}, choices=_choices(), via=_via()),
         "call": {"type": "string", "pattern": _whole(SLUG.pattern)},
         "set": {"type": "object", "minProperties": 1, "propertyNames": _ref("name")},
         "collect": _object("window", window=_ref("duration"), at_most=many, key={}),
@@ -198,6 +199,10 @@ def _kinds(catalogue: CatalogueView | None) -> Schema:
         "return": {},
         "stop": {"enum": ["done", "skipped", "failed"]},
     }
+
+
+def _via() -> Schema:
+    return {"description": "Operations that carry the question outside", "maxItems": VIA_MAX, **_basics()["steps"]}
 
 
 def _choices() -> Schema:

@@ -16,6 +16,7 @@ _ADVICE = {
     "event": "; it exists only in the if of a wait_for step, and is called trigger elsewhere",
     "null": "; write none",
     "loop": "; it exists only inside {% for %}",
+    "ask": "; it exists only in the via of an ask step",
 }
 _LOOPS = ("each", "repeat")
 
@@ -102,6 +103,8 @@ def branches(step: dict[str, Any], pointer: str) -> Iterator[tuple[str, Any]]:
             for index, option in enumerate(value):
                 if isinstance(option, dict):
                     yield f"{place}/{index}/then", option.get("then")
+        elif key == "ask" and isinstance(value, dict):
+            yield f"{place}/via", value.get("via")
         elif key == "parallel" and isinstance(value, list):
             for index, branch in enumerate(value):
                 yield f"{place}/{index}", branch

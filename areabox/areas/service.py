@@ -270,7 +270,10 @@ class Areas:
 
     async def get(self, actor: Actor, slug: str) -> dict[str, Any]:
         """Return an area; raises NotFoundError."""
-        return await self._view(self._head(actor, slug))
+        found = await self._view(self._head(actor, slug))
+        if actor.behalf:  # whoever has its address may start it, which is not what everybody may who sees it
+            found["subscriptions"] = [{**one, "url": ""} if "url" in one else one for one in found["subscriptions"]]
+        return found
 
     async def _view(self, head: Head) -> dict[str, Any]:
         times = await library.times(self._backend, head.id)

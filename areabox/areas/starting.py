@@ -159,6 +159,7 @@ class Starting:
             id=id, owner=head.owner, area=head.id, outline=outline, version=version or head.version, trigger=trigger,
             started=now, event=event, url=self._live.url(id), dry=dry, depth=depth, zone=self._live.zone,
             parent_run=parent.run if parent else None, parent_job=parent.id if parent else None, root=root,
+            ask_url=self._live.ask_url(id),
         )  # fmt: skip
         run.memo = memo or {}
         change = self._first(run, now)
@@ -172,9 +173,13 @@ class Starting:
         else:
             store.apply(run, change)
             run.seq = 0
-            unit.then(lambda: self._live.keep(run))
+            unit.then(lambda: self._kept(run, jobs))
         unit.publish("run", id=id, owner=run.owner, area=run.slug, state=change.end.state if change.end else run.state)
         return run, change
+
+    def _kept(self, run: RunState, jobs: list[Job]) -> None:
+        self._live.keep(run)
+        self._live.note(jobs)
 
     def _first(self, run: RunState, now: int) -> Change:
         program = run.outline.program

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -65,9 +66,9 @@ class RunState:
     """A live run: loaded from its rows, kept while it has work, and changed only by what was committed."""
 
     __slots__ = (
-        "area", "deadline", "depth", "dry", "event", "facts", "id", "jobs", "key", "layers", "memo", "outline", "owner",
-        "parent_job", "parent_run", "results", "root", "scopes", "seq", "slug", "started", "state", "trigger", "url",
-        "vars", "version", "zone",
+        "area", "ask_url", "deadline", "depth", "dry", "event", "facts", "id", "jobs", "key", "layers", "memo",
+        "outline", "owner", "parent_job", "parent_run", "results", "root", "scopes", "seq", "slug", "started", "state",
+        "trigger", "url", "vars", "version", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +91,7 @@ class RunState:
         state: str = "running",
         zone: tzinfo = UTC,
         root: str | None = None,
+        ask_url: Callable[[str], str] = str,
     ) -> None:
         self.id, self.owner, self.area, self.version = id, owner, area, version
         self.outline, self.slug = outline, outline.program.slug
@@ -98,6 +100,7 @@ class RunState:
         self.key, self.dry, self.depth, self.state, self.seq = key, dry, depth, state, 0
         self.parent_run, self.parent_job, self.zone = parent_run, parent_job, zone
         self.root = root or id  # the run that led to this one, over however many others
+        self.ask_url = ask_url  # of the question at a path: where a person answers it
         self.facts = {"id": id, "url": url, "started": instant(started)}
         self.vars: dict[str, Any] = {}
         self.results: dict[str, Any] = {}
@@ -154,4 +157,9 @@ class Steps(Mapping[str, Any]):
 
 def instant(ms: int) -> str:
     """Return UTC milliseconds as RFC 3339."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(s: int) -> str:
+    return datetime.fromtimestamp(s, UTC).isoformat(timespec="seconds")[:19]

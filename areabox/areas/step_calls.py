@@ -13,6 +13,8 @@ from areabox.errors import InputError
 if TYPE_CHECKING:
     from areabox.areas.step_reader import Common, StepReader
 
+VIA_MAX = 10
+
 
 def read_do(reader: StepReader, fields: Fields, scope: Scope, common: Common) -> model.AnyStep:
     """Read an operation and its parameters."""
@@ -113,7 +115,8 @@ def _otherwise(reader: StepReader, fields: Fields, scope: Scope) -> tuple[model.
 def read_ask(reader: StepReader, fields: Fields, scope: Scope, common: Common) -> model.AnyStep:
     """Read a question to a person."""
     part = Fields(reader.context, fields.object("ask"), fields.at("ask"))
-    part.only(("question", "choices"), {"message": "question", "text": "question", "options": "choices"})
+    part.only(("question", "choices", "via"), {"message": "question", "text": "question", "options": "choices",
+                                               "by": "via", "through": "via"})  # fmt: skip
     if not part.data.get("question"):
         part.missing("question", "what to ask")
     question, choices = part.value("question", scope), part.list("choices")
@@ -124,14 +127,29 @@ def read_ask(reader: StepReader, fields: Fields, scope: Scope, common: Common) -
     elif len(set(choices)) < len(choices):
         part.report("choices", "a choice stands twice")
     part.kept["choices"] = choices
+    via = _via(reader, part, scope)
     fields.kept["ask"] = part.kept
     return model.Ask(
         question=question,
         choices=tuple(map(str, choices)),
+        via=via,
         timeout_ms=fields.duration("timeout", None),
         otherwise=_otherwise(reader, fields, scope),
         **common,
     )
+
+
+def _via(reader: StepReader, part: Fields, scope: Scope) -> tuple[model.AnyStep, ...]:
+    """Read the reactions that carry a question outside; they see `ask`, and nothing sees them."""
+    if part.data.get("via") is None:
+        return ()
+    made, part.kept["via"] = reader.steps(part.data["via"], part.at("via"), scope.inside("ask"))
+    for step in made:
+        if not isinstance(step, model.Do):
+            reader.context.report.add(step.pointer, "only operations that carry the question belong here")
+    if len(made) > VIA_MAX:
+        part.report("via", f"a question goes at most {VIA_MAX} ways")
+    return made
 
 
 def read_call(_reader: StepReader, fields: Fields, scope: Scope, common: Common) -> model.AnyStep:

@@ -16,6 +16,10 @@ insert into run (id, owner, area, version, event, trigger, place, parent_run, pa
                  depth, key, state, reason, result, vars, started, deadline, ended)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_PLAIN_RUN = """
+insert into run (id, owner, area, version, event, trigger, place, depth, state, started, deadline)
+values (?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
+"""  # what most runs are: the columns that are left out have their defaults
 _ADVANCE = """
 update run set seq = seq + 1, state = ?, reason = ?, result = ?, vars = ?, deadline = ?, ended = ?
  where id = ? and seq = ? and ended is null
@@ -58,6 +62,13 @@ def insert(
 ) -> None:  # fmt: skip
     """Add a new run with what its first walk led to; an event's payload is not stored a second time."""
     end = change.end
+    if run.event and end is None and change.vars is None and not (run.dry or run.key or run.parent_run or retry_of):
+        unit.do(
+            _PLAIN_RUN, run.id, run.owner, run.area, run.version, run.event, place, run.depth, run.state, run.started,
+            run.deadline,
+        )  # fmt: skip
+        _details(unit, run, change)
+        return
     trigger = "" if run.event else pack(unit, run.id, _encode(run.trigger))
     unit.do(
         _RUN, run.id, run.owner, run.area, run.version, run.event, trigger, place, run.parent_run, run.parent_job,

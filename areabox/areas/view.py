@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from areabox.areas.model import Each, Repeat
+from areabox.areas.model import Ask, Each, Repeat
 from areabox.areas.moments import Moment
 from areabox.areas.outline import Node
 from areabox.areas.state import Change, RunState, Scope, Steps, instant
@@ -42,6 +42,7 @@ class View:
         for depth, frame in enumerate(node.frames):
             self._loop_names(names, frame, parts, depth)
         self._error_name(names, node, prefix)
+        self._ask_name(names, node, prefix)
         return names
 
     def _loop_names(self, names: dict[str, Any], frame: Node, parts: list[str], depth: int) -> None:
@@ -64,6 +65,20 @@ class View:
                     names["error"] = scope.error
                 return
             block = block.parent.block
+
+    def _ask_name(self, names: dict[str, Any], node: Node, prefix: str) -> None:
+        """Let the ways of a question see it, and where its answers go."""
+        frame = node.frames[-1] if node.frames else None
+        if frame is None or not isinstance(frame.step, Ask):
+            return
+        outer = "".join(f"{part}." for part in prefix.split(".")[: len(frame.frames) * 2])
+        url = self._run.ask_url(outer + frame.step.id)
+        token = url.rpartition("/")[2]
+        choices = [
+            {"choice": choice, "url": f"{url}/{number}", "data": f"{token}/{number}"}
+            for number, choice in enumerate(frame.step.choices, 1)
+        ]
+        names["ask"] = {"question": self.render(frame.step.question, frame, outer), "choices": choices, "url": url}
 
     def scope(self, path: str) -> Scope | None:
         """Return the open loop, parallel or handler at a path."""

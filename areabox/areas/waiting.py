@@ -6,14 +6,16 @@ the outcome carries a guard, and the job is performed again if the guard fails.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
 from areabox.actions.rows import Subscription
+from areabox.areas.asking import Asking
 from areabox.areas.cancelling import Cancelling
 from areabox.areas.gathering import Gathering
-from areabox.areas.model import Ask, Call, Collect, Once, WaitFor
+from areabox.areas.model import Ask, Call, Collect, Do, Once, WaitFor
 from areabox.areas.registry import Registry
 from areabox.areas.starting import CALLED_MAX, Starting
 from areabox.areas.state import Change, RunState, instant
@@ -71,7 +73,7 @@ update job set wait_key = wait_key
 _json = msgspec.json
 
 
-class Asking(Protocol):
+class Notices(Protocol):
     """Where questions to the owner go."""
 
     def put(self, unit: Unit, *, owner: str, kind: str, title: str, body: str, link: str = "") -> None:
@@ -104,10 +106,10 @@ class Waiting:
 
     def __init__(
         self, backend: Backend, clock: Clock, registry: Registry, starting: Starting, listening: Listening,
-        asking: Asking, cancelling: Cancelling,
+        notices: Notices, cancelling: Cancelling, asking: Asking,
     ) -> None:  # fmt: skip
         self._backend, self._clock, self._registry = backend, clock, registry
-        self._starting, self._listening, self._asking = starting, listening, asking
+        self._starting, self._listening, self._notices, self._asking = starting, listening, notices, asking
         self._cancelling, self._gathering = cancelling, Gathering(backend, clock)
 
     async def perform(self, run: RunState, job: Job) -> Outcome:
@@ -119,7 +121,7 @@ class Waiting:
                 case WaitFor() as step:
                     return await self._wait_for(run, job, step, view, prefix)
                 case Ask() as step:
-                    return self._ask(run, job, step, view, prefix)
+                    return await self._ask(run, job, step, view, prefix)
                 case Call() as step:
                     return await self._call(run, job, step, view, prefix)
                 case Collect() as step:
@@ -230,42 +232,68 @@ class Waiting:
 
     async def _events(self, subscription: str, after: str) -> list[Any]:
         return await self._backend.read(
-            "select id, payload from event where subscription = ? and id > ? order by id limit ?",
+            "select id, at, payload from event where subscription = ? and id > ? order by id limit ?",
             subscription, after, EVENTS_AT_ONCE,
         )  # fmt: skip
 
-    def _listen(self, memory: dict[str, Any]) -> Outcome:
+    def _listen(self, memory: dict[str, Any], also: Callable[[Unit], object] | None = None) -> Outcome:
         def nothing_came(unit: Unit, job_id: str) -> None:
             unit.do(
                 _NOTHING_CAME,
                 job_id, memory["subscription"], memory["after"], memory["subscription"], expect=1,
             )  # fmt: skip
 
-        return ends.Parked(f"sub:{memory['subscription']}", memory["due"], memory, guard=nothing_came)
+        return ends.Parked(f"sub:{memory['subscription']}", memory["due"], memory, guard=nothing_came, also=also)
 
-    def _ask(self, run: RunState, job: Job, step: Ask, view: View, prefix: str) -> Outcome:
+    async def _ask(self, run: RunState, job: Job, step: Ask, view: View, prefix: str) -> Outcome:
         memory = job.input
         if memory is None:
             question = view.render(step.question, run.outline.nodes[step.id], prefix)
             if run.dry:
-                return ends.Done(
-                    {"choice": step.choices[0], "by": "dry run", "at": instant(self._clock.now_ms())},
-                    {"question": question},
-                    "would ask",
-                )
-            due = None if step.timeout_ms is None else self._clock.now_ms() + step.timeout_ms
-            memory = {"question": question, "choices": list(step.choices)}
-            text = str(question)
-
-            def ask(unit: Unit) -> None:
-                self._asking.put(
-                    unit, owner=run.owner, kind="ask", title=text, body=" · ".join(step.choices), link=f"/runs/{run.id}"
-                )
-
-            return ends.Parked(f"ask:{job.id}", due, memory, also=ask)
+                return self._would_ask(step, question)
+            return await self._put(run, job, step, question)
         if "answer" in memory:
-            return ends.Done(memory["answer"], memory["asked"])
-        return ends.TimedOut(memory)
+            return ends.Done(memory["answer"], _asked(memory["asked"]))
+        return await self._pressed(run, job, step, memory) if "subscription" in memory else ends.TimedOut(memory)
+
+    def _would_ask(self, step: Ask, question: Any) -> Outcome:
+        given = {"choice": step.choices[0], "by": "dry run", "at": instant(self._clock.now_ms())}
+        ways = ", ".join(way.reaction for way in step.via if isinstance(way, Do))
+        return ends.Done(given, {"question": question}, f"would ask by {ways}" if ways else "would ask")
+
+    async def _put(self, run: RunState, job: Job, step: Ask, question: Any) -> Outcome:
+        """Put a question to the owner, and listen for buttons that are pressed elsewhere."""
+        due = None if step.timeout_ms is None else self._clock.now_ms() + step.timeout_ms
+        memory = {"question": question, "choices": list(step.choices)}
+        text = str(question)
+
+        def ask(unit: Unit) -> None:
+            self._notices.put(
+                unit, owner=run.owner, kind="ask", title=text, body=" · ".join(step.choices), link=f"/runs/{run.id}"
+            )
+
+        buttons = self._asking.buttons(step)
+        if buttons is None:
+            return ends.Parked(f"ask:{job.id}", due, memory, also=ask)
+        action, connection = buttons
+        found = await self._listening.for_wait(run, step.id, action, {}, connection, None)
+        listening = {"subscription": found.id, "after": self._clock.new_id(), "due": due}
+        return self._listen({**memory, **listening}, also=ask)
+
+    async def _pressed(self, run: RunState, job: Job, step: Ask, memory: dict[str, Any]) -> Outcome:
+        await self._listening.keep_on(memory["subscription"])
+        after = memory["after"]
+        while rows := await self._events(memory["subscription"], after):
+            for row in rows:
+                after = row["id"]
+                event = _json.decode(await unpack(self._backend, row["payload"]))
+                number = self._asking.number_in(str(event.get("data")), run.id, job.path)
+                if number is not None and 1 <= number <= len(step.choices):
+                    choice, by = step.choices[number - 1], str(event.get("by"))
+                    return ends.Done({"choice": choice, "by": by, "at": instant(row["at"])}, _asked(memory))
+        if memory["due"] is not None and self._clock.now_ms() >= memory["due"]:
+            return ends.TimedOut(_asked(memory))
+        return self._listen({**memory, "after": after})
 
     # --- other runs -----------------------------------------------------------------------------------------------
 
@@ -306,6 +334,10 @@ class Waiting:
                 unit.push(job.pointer)
 
         return ends.Parked(f"call:{job.id}", None, None, also=begin)
+
+
+def _asked(memory: dict[str, Any]) -> dict[str, Any]:
+    return {"question": memory["question"], "choices": memory["choices"]}
 
 
 def _answered(step: Call, answer: dict[str, Any]) -> Outcome:

@@ -97,10 +97,10 @@ class Api:
                 yield item
             after = page.get("next")
 
-    async def lines(self, *path: str) -> AsyncIterator[str]:
+    async def lines(self, *path: str, **params: Any) -> AsyncIterator[str]:
         """Yield the lines of a stream until the other side ends it."""
         try:
-            async with self._http.stream("GET", _join(path), timeout=None) as answer:
+            async with self._http.stream("GET", _join(path), params=params or None, timeout=None) as answer:
                 if answer.is_error:
                     await answer.aread()
                     raise refusal(answer)

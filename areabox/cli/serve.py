@@ -46,6 +46,7 @@ async def _serve(call: Call, wanted: Settings) -> None:
             setup_token = await app.setup_token()
             gc.collect()
             gc.freeze()  # what is there now stays: the collector need not look at it again and again
+            gc.set_threshold(10_000, 20, 50)  # an event makes hundreds of short-lived objects, and hardly a cycle
 
             def announce(addresses: list[str]) -> None:
                 _announce(call, settings, addresses, setup_token)
@@ -63,7 +64,8 @@ def _announce(call: Call, settings: Settings, addresses: list[str], setup_token:
         first = f"; open {address}/setup with the one-time token {setup_token}" if setup_token else ""
         click.echo(f"areabox listens on {addresses[0]}{first}")
     sys.stdout.flush()
-    if not settings.public_url.startswith("https:") and not all(map(_loopback, addresses)):
+    plain = settings.tls_cert is None and not settings.public_url.startswith("https:")
+    if plain and not all(map(_loopback, addresses)):
         call.say("others on the network can reach this address over plain http: put a proxy with TLS before it")
 
 

@@ -126,11 +126,12 @@ def _checked(call: Call, name: str | None) -> list[dict[str, Any]]:
     logging.disable(logging.WARNING)  # what cannot be loaded is told below
     try:
         catalogue = Catalogue.discover(call.settings.data_dir)
+        errors = catalogue.errors()
     finally:
         logging.disable(logging.NOTSET)
     broken = [
         {"service": error.source, "problems": [error.message]}
-        for error in catalogue.errors()
+        for error in errors
         if name in (None, Path(error.source).stem)
     ]
     if name and broken:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import fnmatch
 import hashlib
 import mimetypes
 import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import format_datetime, getaddresses, parseaddr
@@ -231,3 +233,18 @@ def _meant(error: Exception, who: str) -> Transient | Permanent:
     if isinstance(error, SMTPNotSupported) or code >= 500:
         return Permanent(text)
     return Transient(text)
+
+
+def moment(at: datetime) -> str:
+    """Return when a mail was written as RFC 3339, empty where it does not say."""
+    if at.year == 1900:  # the library's word for none
+        return ""
+    return (at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)).isoformat().replace("+00:00", "Z")
+
+
+def fits(wanted: str, *texts: str) -> bool:
+    """Tell whether one of the texts holds what is wanted, or is it where that is a pattern; nothing fits all."""
+    wanted = wanted.lower()
+    if not set("*?") & set(wanted):
+        return not wanted or any(wanted in text.lower() for text in texts)
+    return any(fnmatch.fnmatchcase(text.lower(), wanted) for text in texts)

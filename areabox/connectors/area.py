@@ -1,4 +1,7 @@
-"""Areas as a source: what happens to your other areas."""
+"""Areas as a source: what happens to your other areas.
+
+Tested against areabox itself.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Files: what comes, changes, goes and grows in folders of this machine; reading, writing, copying, moving there.
 
 Only in folders that the setting `files_allow` names.
+
+Tested against real files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Gotify: push messages by a server of your own (gotify.net/api-docs)."""
+"""Gotify: push messages by a server of your own (gotify.net/api-docs).
+
+Tested against a replay of its documented API.
+"""
 
 from __future__ import annotations
 

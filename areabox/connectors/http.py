@@ -1,4 +1,7 @@
-"""HTTP: ask or tell anything that has an address."""
+"""HTTP: ask or tell anything that has an address.
+
+Tested against real HTTP servers on the loopback.
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,19 @@
-"""Mail: what comes into a mailbox, by IMAP, and what is sent, by SMTP."""
+"""Mail: what comes into a mailbox, by IMAP, and what is sent, by SMTP.
+
+Tested against Dovecot, and an SMTP server of the test suite.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import fnmatch
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from areabox.connectors import _disk, _letters, _mailbox
+from areabox.connectors import _disk, _letters, _mailbox, _questions
+from areabox.connectors._letters import fits
 from areabox.connectors._mailbox import Mailbox, Place, place_of
 from areabox.sdk import Connector, Context, Event, Field, Fields, Option, Permanent, Secret, Text
 
@@ -170,7 +172,7 @@ async def received(
             event = await asyncio.to_thread(_event, found)
             who = f"{event.sender_name} <{event.sender}>"
             names = [file.name for file in event.attachments]
-            if not (_fits(sender, who, event.sender) and _fits(subject, event.subject) and _fits(attachment, *names)):
+            if not (fits(sender, who, event.sender) and fits(subject, event.subject) and fits(attachment, *names)):
                 continue
             yield event
             if mark_read:
@@ -327,6 +329,20 @@ async def reply(
     return sent
 
 
+@mail.reaction("Ask by mail", sentence="ask {to}: {question}", effect="idempotent", sample=SENT)
+async def ask(
+    ctx: Context, to: Addresses, subject: Annotated[str, Field("Subject", "The question.", max_length=998)] = "",
+    question: _questions.Question = "", choices: _questions.Choices = None,
+) -> Sent:  # fmt: skip
+    """Ask somebody by mail: for the `via` of an `ask` step. Each choice is a link to a page with one button.
+
+    It may be sent twice if no answer comes from the server; the first choice that is made counts.
+    """
+    text, html = _questions.texts(question, _questions.buttons(choices))
+    letter = _letters.Letter(to=to, subject=subject or question[:200], text=text, html=html)
+    return Sent(*await _letters.send(ctx, letter))
+
+
 async def _found(box: Mailbox, message: str, *, readonly: bool = True) -> Place:
     place = place_of(message)
     if not await box.run(lambda: box.find(place, readonly=readonly)):
@@ -346,7 +362,7 @@ async def _files(ctx: Context, message: str, name: str) -> list[Any]:
         place = await _found(box, message)
         found = await box.run(lambda: box.read(place.folder, place.uid))
     files = [] if found is None else await asyncio.to_thread(lambda: list(found.message.attachments))
-    return [file for file in files if _fits(name, file.filename)]
+    return [file for file in files if fits(name, file.filename)]
 
 
 def _loaded(file: Any) -> Loaded:
@@ -373,7 +389,7 @@ def _event(found: _mailbox.Mail) -> Received:
         cc=said.cc,
         reply_to=said.reply_to,
         subject=said.subject,
-        date=_time(said.date),
+        date=_letters.moment(said.date),
         text=text[:TEXT_MAX],
         html=html[:TEXT_MAX],
         attachments=tuple(Attachment(a.filename, a.content_type, len(a.payload)) for a in said.attachments),
@@ -381,17 +397,3 @@ def _event(found: _mailbox.Mail) -> Received:
         size=found.size,
         truncated=not found.whole or max(len(text), len(html)) > TEXT_MAX,
     )
-
-
-def _time(at: datetime) -> str:
-    if at.year == 1900:  # the library's word for none
-        return ""
-    return (at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)).isoformat().replace("+00:00", "Z")
-
-
-def _fits(wanted: str, *texts: str) -> bool:
-    """Tell whether one of the texts holds what is wanted, or is it where that is a pattern; nothing fits all."""
-    wanted = wanted.lower()
-    if not set("*?") & set(wanted):
-        return not wanted or any(wanted in text.lower() for text in texts)
-    return any(fnmatch.fnmatchcase(text.lower(), wanted) for text in texts)

@@ -1,4 +1,7 @@
-"""MQTT: sensors, lights and machines at a broker; one socket for each connection, shared by all areas."""
+"""MQTT: sensors, lights and machines at a broker; one socket for each connection, shared by all areas.
+
+Tested against Mosquitto, with the broker restarted and areabox killed while messages come.
+"""
 
 from __future__ import annotations
 

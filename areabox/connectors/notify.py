@@ -1,4 +1,7 @@
-"""Notify: tell yourself something, by areabox's own notices."""
+"""Notify: tell yourself something, by areabox's own notices.
+
+Tested against areabox itself.
+"""
 
 from __future__ import annotations
 

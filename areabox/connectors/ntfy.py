@@ -1,4 +1,7 @@
-"""ntfy: push notifications to phones and desktops, by ntfy.sh or a server of your own (docs.ntfy.sh)."""
+"""ntfy: push notifications to phones and desktops, by ntfy.sh or a server of your own (docs.ntfy.sh).
+
+Tested against a replay of its documented API.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from areabox.connectors import _questions
 from areabox.sdk import Basic, Connector, Context, Event, Field, Fields, Secret, Text, Url
 
+BUTTONS_MAX = 3  # of a notification
 QUIET_S = 150.0  # a server says that it is alive every 45 s
 Server = (Annotated[Url, Field("Server")], "https://ntfy.sh")
 
@@ -123,6 +128,38 @@ async def publish(
     }  # fmt: skip
     headers = ({} if cache else {"X-Cache": "no"}) | ({} if firebase else {"X-Firebase": "no"})
     answer = await ctx.http.post("/", json={name: value for name, value in body.items() if value}, headers=headers)
+    found = _object(answer.json())
+    return Published(str(found.get("id", "")), topic, _time(found.get("time")), _time(found.get("expires")))
+
+
+@ntfy.reaction(
+    "Ask", sentence="ask {question} on {topic}", effect="idempotent",
+    sample=Published(id="sPs71M8A2T", topic="alerts", time="2026-01-01T12:00:00Z", expires="2026-01-02T00:00:00Z"),
+)  # fmt: skip
+async def ask(
+    ctx: Context,
+    topic: Topic,
+    question: _questions.Question = "",
+    choices: _questions.Choices = None,
+    *,
+    title: str = "",
+    priority: Annotated[Priority, Field("Priority", "5 is loudest, 1 makes no sound.")] = 4,
+    tags: Annotated[list[str] | None, Field("Tags", "Names of emojis become emojis.", example=["question"])] = None,
+) -> Published:
+    """Ask everybody who listens to a topic: for the `via` of an `ask` step. The choices are buttons that answer.
+
+    With more than three choices, ntfy's limit, one button opens the page of the question. Phones must reach areabox.
+    """
+    made = _questions.buttons(choices)
+    page = _questions.page(made)
+    actions = [{"action": "http", "label": text, "url": url, "method": "POST", "clear": True} for text, url, _ in made]
+    if len(made) > BUTTONS_MAX:
+        actions = [{"action": "view", "label": "Answer", "url": page, "clear": True}]
+    body = {
+        "topic": topic, "message": question, "title": title, "priority": priority, "tags": tags, "click": page,
+        "actions": actions, "sequence_id": ctx.key[:32],
+    }  # fmt: skip
+    answer = await ctx.http.post("/", json={name: value for name, value in body.items() if value})
     found = _object(answer.json())
     return Published(str(found.get("id", "")), topic, _time(found.get("time")), _time(found.get("expires")))
 

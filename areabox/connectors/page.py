@@ -1,4 +1,7 @@
-"""Pages: what stands at an address, a part of it, or a value in its JSON."""
+"""Pages: what stands at an address, a part of it, or a value in its JSON.
+
+Tested against real HTTP servers on the loopback.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ping: is a machine, a port or a web page there, how fast, and for how long is its certificate good."""
+"""Ping: is a machine, a port or a web page there, how fast, and for how long is its certificate good.
+
+Tested against real ports, certificates and HTTP servers on the loopback.
+"""
 
 from __future__ import annotations
 

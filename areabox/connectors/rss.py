@@ -1,4 +1,7 @@
-"""RSS and Atom feeds."""
+"""RSS and Atom feeds.
+
+Tested against real HTTP servers on the loopback.
+"""
 
 from __future__ import annotations
 

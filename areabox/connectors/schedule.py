@@ -1,4 +1,7 @@
-"""Times: a cron expression, every so often, or one moment."""
+"""Times: a cron expression, every so often, or one moment.
+
+Tested against areabox itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Slack: messages to a channel by its incoming webhook."""
+"""Slack: messages to a channel by its incoming webhook.
+
+Tested against a replay of its documented webhooks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Store: values that areas keep from run to run."""
+"""Store: values that areas keep from run to run.
+
+Tested against areabox itself.
+"""
 
 from __future__ import annotations
 

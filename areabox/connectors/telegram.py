@@ -1,4 +1,7 @@
-"""Telegram: messages to and from a bot of your own (core.telegram.org/bots/api)."""
+"""Telegram: messages to and from a bot of your own (core.telegram.org/bots/api).
+
+Tested against a replay of its documented API.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from areabox.connectors import _questions
 from areabox.connectors._updates import Updates
 from areabox.sdk import Connector, Context, Event, Field, Fields, Permanent, RateLimited, Secret, Text, Transient, Url
 
 POLL_S = 50
+_ANSWER = re.compile(r"[0-9a-z]{1,32}\.[A-Za-z0-9_-]{1,32}/\d{1,2}")
 _WAIT = re.compile(r'"retry_after":\s*(\d{1,9})')
 
 telegram = Connector(
@@ -88,6 +93,13 @@ class Pressed(Event):
     sender: str
     sender_name: str
     username: str
+
+
+class Answered(Event):
+    """A button under a question that somebody pressed."""
+
+    data: str
+    by: str
 
 
 class Sent(msgspec.Struct):
@@ -171,6 +183,23 @@ async def pressed(
                               chat=str(under.get("chat", {}).get("id", "")), **_sender(raw))  # fmt: skip
 
 
+@telegram.action(
+    "Question answered", stream=True, dedupe="key", sentence="a question is answered",
+    sample=Answered(id="874", data="01kdz0000000000000000000zz.bWFj/1", by="@ann"),
+)  # fmt: skip
+async def answered(ctx: Context) -> AsyncIterator[Answered | None]:
+    """Fires when somebody presses a button under a question that an `ask` step put; the step listens by itself."""
+    async with aclosing(_read(ctx, "callback_query", None)) as found:
+        async for id, raw in found:
+            if raw is None:
+                yield None
+            elif _ANSWER.fullmatch(str(raw.get("data", ""))):
+                await _thank(ctx, raw)
+                who = _sender(raw)
+                by = f"@{who['username']}" if who["username"] else who["sender_name"]
+                yield Answered(id=id, data=raw["data"], by=by)
+
+
 @telegram.reaction("Send a message", sentence="write {text} to {chat}", sample=SENT)
 async def send(
     ctx: Context,
@@ -191,6 +220,21 @@ async def send(
         **_common(chat, markup, buttons, reply_to, thread, silent=silent),
     )  # fmt: skip
     return _sent(found)
+
+
+@telegram.reaction("Ask", sentence="ask {chat}: {question}", effect="idempotent", answers="answered", sample=SENT)
+async def ask(
+    ctx: Context, chat: Chat, question: _questions.Question = "", choices: _questions.Choices = None,
+    *, silent: Annotated[bool, Field("Without a sound")] = False,
+) -> Sent:  # fmt: skip
+    """Ask in a chat: for the `via` of an `ask` step. The choices are buttons; anybody in the chat may press them.
+
+    Telegram keeps what is pressed until areabox fetches it, so that nothing must reach areabox. It may be sent twice if
+    no answer comes from Telegram; the first button that is pressed counts.
+    """
+    rows = [{"text": text, "data": data} for text, _, data in _questions.buttons(choices)]
+    common = _common(chat, "none", rows, None, None, silent=silent)
+    return _sent(await _call(ctx, "sendMessage", text=question, **common))
 
 
 @telegram.reaction("Send a photo", sentence="send a photo to {chat}", sample=SENT)
@@ -276,6 +320,15 @@ async def _read(
             sender = raw.get("from") or {}
             if not allowed or {str(sender.get("id")), str(sender.get("username", "")).lower()} & allowed:
                 yield str(update["update_id"]), raw
+
+
+async def _thank(ctx: Context, raw: dict[str, Any]) -> None:
+    """Stop the clock of a button and take the buttons away; what cannot be done does not matter."""
+    under = raw.get("message") or {}
+    with suppress(Permanent):  # too late, or deleted
+        await _call(ctx, "answerCallbackQuery", callback_query_id=raw["id"])
+        await _call(ctx, "editMessageReplyMarkup", chat_id=under.get("chat", {}).get("id"),
+                    message_id=under.get("message_id"))  # fmt: skip
 
 
 def _message(raw: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Weather: what it is like and what it will be, by Open-Meteo (open-meteo.com/en/docs), without an account."""
+"""Weather: what it is like and what it will be, by Open-Meteo (open-meteo.com/en/docs), without an account.
+
+Tested against a replay of its documented API.
+"""
 
 from __future__ import annotations
 

@@ -1,14 +1,35 @@
-"""Webhooks: whatever is sent to an address of its own, signed or not."""
+"""Webhooks: whatever is sent to an address of its own, signed or not.
+
+Tested against real HTTP requests, and signatures by Standard Webhooks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from areabox.sdk import Connector, Delivery, Event, Field, Secret, Verifier, hmac_sha256, shared_token, standard_webhook
+from areabox.sdk import (
+    Connector,
+    Delivery,
+    Event,
+    Field,
+    Secret,
+    Verifier,
+    echo_json,
+    github_webhook,
+    hmac_sha256,
+    shared_token,
+    slack_webhook,
+    standard_webhook,
+    stripe_webhook,
+)
 
 webhook = Connector("webhook", "Webhook", about="Anything that can send an HTTP request.", icon="webhook")
 
+_SCHEMES = {
+    "standard": standard_webhook, "github": github_webhook, "stripe": stripe_webhook, "slack": slack_webhook,
+}  # fmt: skip
+_challenge = echo_json("challenge")
 TOKEN_HEADER, TOKEN_PREFIX = "Authorization", "Bearer "
 SIGNATURE_HEADER, SIGNATURE_PREFIX = "X-Hub-Signature-256", "sha256="
 
@@ -25,8 +46,12 @@ class Received(Event):
 
 
 Scheme = Annotated[
-    Literal["none", "token", "hmac", "standard"],
-    Field("Verify", "token: a header holds the secret. hmac: it signs the body. standard: Standard Webhooks."),
+    Literal["none", "token", "hmac", "standard", "github", "stripe", "slack"],
+    Field(
+        "Verify",
+        "token: a header holds the secret. hmac: it signs the body. standard: Standard Webhooks. The others: as these "
+        "services sign.",
+    ),
 ]
 Header = Annotated[
     str,
@@ -47,7 +72,14 @@ def _verifier(params: dict[str, Any]) -> Verifier | None:
     if scheme == "hmac":
         usual = prefix if header else prefix or SIGNATURE_PREFIX
         return hmac_sha256(header or SIGNATURE_HEADER, usual, params.get("encoding", "hex"))
-    return standard_webhook() if scheme == "standard" else None
+    made = _SCHEMES.get(scheme)
+    return made() if made is not None else None
+
+
+def _handshake(delivery: Delivery) -> str | None:
+    """Answer the question by which Slack tells whether an address is wanted."""
+    asked = isinstance(delivery.json, dict) and delivery.json.get("type") == "url_verification"
+    return _challenge(delivery) if asked and "x-slack-signature" in delivery.headers else None
 
 
 def _check(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -55,7 +87,7 @@ def _check(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if verified and not secret:
         yield "secret", "is needed to verify deliveries"
     if secret and not verified:
-        yield "verify", "says how the secret is used: token, hmac or standard"
+        yield "verify", "says how the secret is used: token, hmac, standard, github, stripe or slack"
 
 
 @webhook.action(
@@ -64,6 +96,7 @@ def _check(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
     shared=False,
     sentence="a request comes in",
     check=_check,
+    handshake=_handshake,
     sample=Received(
         method="POST",
         path="/",
@@ -84,7 +117,8 @@ def received(
     """Fires for each request to the area's own address, which is shown once the area is stored.
 
     Any method, JSON, a form or plain text. The sender gets 202 when the event is on disk. A delivery that names itself
-    (`webhook-id`, `X-GitHub-Delivery`, `Idempotency-Key`, …) fires once, however often it is sent.
+    (`webhook-id`, `X-GitHub-Delivery`, `Idempotency-Key`, …) fires once, however often it is sent, and a signed one
+    under whatever name.
     """
     del secret, prefix, encoding
     hidden = (header or TOKEN_HEADER).lower() if verify == "token" else ""

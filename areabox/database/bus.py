@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from weakref import WeakSet
+from collections.abc import AsyncIterator, Callable, Iterable
+from weakref import WeakSet, ref
 
 from areabox.database import Message
 
@@ -22,10 +22,13 @@ class Watch(AsyncIterator[Message]):
         self._closed = False
 
     def put(self, message: Message) -> None:
-        """Take a message in, if it is of a topic that is watched; no topics means all."""
-        if not self._topics or message.topic in self._topics:
-            self._backlog.append(message)
-            self._ready.set()
+        """Take a message in."""
+        self._backlog.append(message)
+        self._ready.set()
+
+    def wants(self, topic: str) -> bool:
+        """Tell whether a topic is watched; no topics means all."""
+        return not self._topics or topic in self._topics
 
     async def __anext__(self) -> Message:
         while not self._backlog:
@@ -42,17 +45,23 @@ class Watch(AsyncIterator[Message]):
         self._ready.set()
 
 
+def _nobody() -> None:
+    return None
+
+
 class Bus:
     """All watchers of one process."""
 
     def __init__(self, backlog: int = BACKLOG) -> None:
         self._watches: WeakSet[Watch] = WeakSet()
+        self._by_topic: dict[str, tuple[Callable[[], Watch | None], ...]] = {}
         self._backlog = backlog
 
     def watch(self, *topics: str) -> Watch:
         """Watch topics from now on."""
         watch = Watch(self, topics, self._backlog)
         self._watches.add(watch)
+        self._by_topic.clear()
         return watch
 
     @property
@@ -63,12 +72,18 @@ class Bus:
     def drop(self, watch: Watch) -> None:
         """Forget a watcher."""
         self._watches.discard(watch)
+        self._by_topic.clear()
 
     def tell(self, messages: Iterable[Message]) -> None:
         """Hand messages to whoever watches."""
         if not self._watches:  # most of the time nobody looks
             return
-        watches = tuple(self._watches)
         for message in messages:
-            for watch in watches:
-                watch.put(message)
+            for found in self._by_topic.get(message.topic) or self._find(message.topic):
+                if (watch := found()) is not None:
+                    watch.put(message)
+
+    def _find(self, topic: str) -> tuple[ref[Watch], ...]:
+        found = tuple(ref(watch) for watch in self._watches if watch.wants(topic))
+        self._by_topic[topic] = found or (_nobody,)
+        return found

@@ -19,14 +19,16 @@ import msgspec
 
 from areabox.database import migrate
 from areabox.database.disk import check_filesystem
+from areabox.deployment import certificates
 from areabox.deployment.local import answers, in_use
 from areabox.deployment.settings import Settings, shown
 from areabox.deployment.sockets import unix_path
-from areabox.errors import AreaboxError
+from areabox.errors import AreaboxError, ConfigurationError
 
 OK, NOTE, WARNING, FAILED = "ok", "note", "warning", "failed"
 FREE_WARNING_BYTES, FREE_FAILED_BYTES = 1024**3, 64 * 1024**2
 OPEN_FILES_MIN = 1024
+CERTIFICATE_DAYS_MIN = 14
 QUICK_CHECK_S = 10.0
 TIMEOUT_S = 10.0
 _RELEASED = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -51,7 +53,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Yield what the doctor finds, one after the other."""
     yield _configuration(settings)
     yield _data_dir(settings.data_dir)
-    for look in (_key, _database, _disk, _open_files, _clock, _zone):
+    for look in (_key, _database, _disk, _open_files, _clock, _zone, _certificate):
         for finding in look(settings):
             yield finding
     running = await daemon(settings)
@@ -243,6 +245,23 @@ def _zone(settings: Settings) -> Iterator[Finding]:
     del settings
     now = dt.datetime.now().astimezone()
     yield Finding("time zone", OK, f"{now.tzname()}, it is {now.strftime('%H:%M')}")
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    if settings.tls_cert is None:
+        return
+    try:
+        certificates.load(settings.tls_cert, settings.tls_key)
+        end = certificates.ends(settings.tls_cert)
+    except ConfigurationError as error:
+        yield Finding("certificate", FAILED, str(error), "put a certificate and its key there")
+        return
+    days, shown_end = (end - dt.datetime.now(dt.UTC)).days, end.strftime("%Y-%m-%d")
+    if days < CERTIFICATE_DAYS_MIN:
+        state = WARNING if days >= 0 else FAILED
+        yield Finding("certificate", state, f"it ends on {shown_end}", "renew it; areabox reads it again by itself")
+    else:
+        yield Finding("certificate", OK, f"good until {shown_end}")
 
 
 async def _public_address(settings: Settings) -> Finding:

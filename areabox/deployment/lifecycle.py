@@ -14,13 +14,14 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Protocol
 
 import msgspec
 import uvicorn
 
-from areabox.deployment import sockets
+from areabox.deployment import certificates, sockets
 from areabox.deployment.local import Asgi, local
 from areabox.deployment.notify import Notifier
 from areabox.deployment.settings import ServiceManager, Settings
@@ -40,6 +41,11 @@ class Daemon(Protocol):
     @property
     def asgi(self) -> Asgi:
         """Return the HTTP side."""
+        ...
+
+    @property
+    def hooks_asgi(self) -> Asgi:
+        """Return the HTTP side of a listener that is for webhooks alone."""
         ...
 
     def status(self) -> str:
@@ -110,9 +116,9 @@ async def serve(
     """Serve on sockets that are bound, until a signal comes; `announce` gets the addresses once they answer."""
     notifier = Notifier(manager.notify_socket)
     stop = asyncio.Event()
-    async with _listening(daemon.asgi, settings, taken):
+    async with _listening(daemon, settings, taken):
         with _signals(stop):
-            announce([_address(sock) for sock in taken])
+            announce([_address(sock, tls=settings.tls_cert is not None) for sock in taken])
             notifier.ready(daemon.status())
             watch = asyncio.create_task(_watch(daemon, notifier, manager), name="watchdog")
             await stop.wait()
@@ -123,24 +129,47 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: Asgi, settings: Settings, taken: list[socket.socket]) -> AsyncIterator[None]:
-    """Answer on TCP and on the unix socket; stop both in order."""
+async def _listening(daemon: Daemon, settings: Settings, taken: list[socket.socket]) -> AsyncIterator[None]:
+    """Answer on TCP and on the unix socket, and where webhooks have an address of their own; stop all in order."""
     path = sockets.unix_path(settings.data_dir, create=True)
-    servers = [(_Server(_config(app)), taken), (_Server(_config(local(app))), [sockets.unix(path)])]
+    context = certificates.load(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+    servers = [(_Server(_config(daemon.asgi, context)), taken)]
+    if settings.hooks_listen:
+        host, _, port = settings.hooks_listen.rpartition(":")
+        servers.append((_Server(_config(daemon.hooks_asgi, context)), sockets.tcp(host.strip("[]"), int(port))))
+    servers.append((_Server(_config(local(daemon.asgi))), [sockets.unix(path)]))
     tasks = [asyncio.create_task(server.serve(socks), name="http") for server, socks in servers]
+    watch = asyncio.create_task(_renewed(context, settings), name="certificate")
     try:
         for server, _ in servers:
             await server.listening.wait()
         yield
     finally:
         path.unlink(missing_ok=True)
+        watch.cancel()
         for server, _ in servers:
             server.stopped.set()
         await asyncio.gather(*tasks)
 
 
-def _config(app: Asgi) -> uvicorn.Config:
-    return uvicorn.Config(
+async def _renewed(context: ssl.SSLContext | None, settings: Settings) -> None:
+    if context is not None and settings.tls_cert is not None:
+        await certificates.Watch(context, settings.tls_cert, settings.tls_key).run()
+
+
+class _Config(uvicorn.Config):
+    """uvicorn's, with a TLS context that is made already."""
+
+    context: ssl.SSLContext | None = None
+
+    def load(self) -> None:
+        """Load, and speak TLS with the context."""
+        super().load()
+        self.ssl = self.context
+
+
+def _config(app: Asgi, context: ssl.SSLContext | None = None) -> uvicorn.Config:
+    config = _Config(
         app,
         interface="asgi3",
         http=BoundedProtocol,
@@ -153,15 +182,17 @@ def _config(app: Asgi) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_HTTP_S,
     )
+    config.context = context
+    return config
 
 
-def _address(sock: socket.socket) -> str:
+def _address(sock: socket.socket, *, tls: bool = False) -> str:
     name = sock.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{name}"
     host, port = name[:2]
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}"
+    return f"{'https' if tls else 'http'}://{shown}:{port}"
 
 
 @contextlib.contextmanager

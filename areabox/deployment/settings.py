@@ -22,8 +22,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from areabox.deployment import values
+from areabox.deployment import commands, values
 from areabox.errors import ConfigurationError
+from areabox.sdk import Command
 
 PREFIX = "AREABOX_"
 FILE_NAME = "areabox.toml"
@@ -58,12 +59,47 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         tuple[values.Network, ...], Setting("networks of proxies whose X-Forwarded-* is believed", values.networks)
     ] = ()
+    base_path: Annotated[
+        str, Setting("path below which areabox lies, such as /areabox; public_url's if not given", values.base_path)
+    ] = ""
+    cors_origins: Annotated[
+        tuple[str, ...], Setting("origins whose pages may call the API with a token", values.origins)
+    ] = ()
+    allow_from: Annotated[
+        tuple[values.Network, ...], Setting("networks that may reach pages and API; all if not given", values.networks)
+    ] = ()
+    hooks_allow_from: Annotated[
+        tuple[values.Network, ...], Setting("networks that may deliver webhooks; all if not given", values.networks)
+    ] = ()
+    hooks_listen: Annotated[
+        str, Setting("further address and port at which only webhooks are taken", values.listener)
+    ] = ""
+    tls_cert: Annotated[
+        Path | None, Setting("file of a certificate with its chain; areabox then speaks https", values.optional_path)
+    ] = None
+    tls_key: Annotated[
+        Path | None, Setting("file of its key, if not in tls_cert", values.optional_path)
+    ] = None
+    preconditions: Annotated[bool, Setting("on refuses changes by the API without If-Match", values.switch)] = False
+    access_log: Annotated[float, Setting("on, off, or the share of requests that is logged", values.share)] = 0.0
     egress_allow: Annotated[
         tuple[values.Network, ...], Setting("networks that requests may reach besides public ones", values.networks)
+    ] = ()
+    sockets_allow: Annotated[
+        tuple[Path, ...], Setting("sockets of this machine that connections of admins may reach", values.paths)
     ] = ()
     files_allow: Annotated[
         tuple[Path, ...], Setting("folders whose files areas may read, write and watch", values.paths)
     ] = ()
+    shell: Annotated[
+        tuple[Command, ...], Setting("commands that areas may run, each a table of the file", commands.read)
+    ] = ()
+    apprise: Annotated[
+        bool, Setting("on lets the service apprise open connections by itself, past egress_allow", values.switch)
+    ] = False
+    registration: Annotated[
+        bool, Setting("on lets whoever proves a mail address have an account, as viewer", values.switch)
+    ] = False
     rate_limits: Annotated[bool, Setting("off switches every request limit off", values.switch)] = True
     timezone: Annotated[
         str, Setting("zone of local times, such as Europe/Paris; the machine's if not given", values.zone)
@@ -295,6 +331,8 @@ def _as_text(name: str, field: str, value: Any) -> str:
         return values.in_units(value, values.TIMES if field.endswith("_ms") else values.SIZES)
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, float):
+        return "on" if value == 1.0 else f"{value * 100:g}%" if value else "off"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return "" if value is None else str(value)

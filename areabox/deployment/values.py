@@ -20,6 +20,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Reader = Callable[[Any], Any]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_BASE_PATH = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._~-]{0,63}){1,8}")
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 TIMES = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 SIZES = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024), ("B", 1))
@@ -123,6 +124,47 @@ def address(given: Any) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("an address such as https://areabox.example.org is expected")
     return value
+
+
+def base_path(given: Any) -> str:
+    """Read a path such as /areabox, without a slash at its end, or an empty text."""
+    value = text(given).rstrip("/")
+    if value and not _BASE_PATH.fullmatch(value):
+        raise ValueError("a path such as /areabox is expected")
+    return value
+
+
+def listener(given: Any) -> str:
+    """Read an address and a port such as 0.0.0.0:8081, or an empty text."""
+    value = text(given)
+    host, _, port = value.rpartition(":")
+    if value and (not host or not port.isdecimal() or int(port) > 65535):
+        raise ValueError("an address and a port such as 0.0.0.0:8081 is expected")
+    return value
+
+
+def origins(given: Any) -> tuple[str, ...]:
+    """Read a list of origins: scheme, name and port, as browsers send them."""
+    found = tuple(name.lower().rstrip("/") for name in names(given))
+    for name in found:
+        parts = urlsplit(name)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or name != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError("origins such as https://panel.example.org are expected")
+    return found
+
+
+def share(given: Any) -> float:
+    """Read on, off, or a share such as 5%."""
+    value = str(given).strip().lower()
+    if value in _SWITCH:
+        return float(_SWITCH[value])
+    try:
+        found = float(value.removesuffix("%")) / 100
+    except ValueError:
+        found = -1.0
+    if not value.endswith("%") or not 0.0 <= found <= 1.0:
+        raise ValueError("on, off, or a share such as 5% is expected")
+    return found
 
 
 def names(given: Any) -> tuple[str, ...]:

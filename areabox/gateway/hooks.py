@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,13 +11,13 @@ from areabox.clock import Clock
 from areabox.errors import InputError, NotAllowedError
 from areabox.gateway import bodies
 from areabox.gateway.bodies import GoneError, Receive
+from areabox.gateway.limits import POLICIES, Buckets
 from areabox.gateway.parts import Parts
 from areabox.gateway.problems import MEDIA_TYPE, Refusal, RefusedError, refusal
 
-BURST, PER_S = 1_000.0, 10.0  # of one address; whoever needs more switches the limits off
-BUCKETS_MAX: Final = 10_000
 _KEYS: Final = frozenset((b"cookie", b"authorization"))
 _PREFIX: Final = len("/hooks/")
+Spoken = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content
 _SAFE: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -27,26 +27,39 @@ class HookEntrance:
     def __init__(self, parts: Parts) -> None:
         self._hooks = parts.hooks
         self._clock = parts.clock
-        self._buckets = Buckets(parts.clock) if parts.site.rate_limits else None
+        self._buckets = Buckets(parts.clock, POLICIES["hook"]) if parts.site.rate_limits else None
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
-        """Take one delivery: 202 once it is on disk, or a problem."""
-        key, _, rest = scope["path"][_PREFIX:].partition("/")
+        """Take one delivery, as an ASGI application."""
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
         try:
-            if self._buckets is not None:
-                self._buckets.take(key)
-            length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
             body = await bodies.read(receive, None if length is None else length.decode("latin-1"))
-            headers = [pair for pair in scope["headers"] if pair[0] not in _KEYS or not _opens_areabox(*pair)]
-            receipt = await self._hooks.receive(key, scope["method"], rest, scope["query_string"], headers, body)
         except GoneError:
             return
+        except RefusedError as error:
+            status, headers, content = self._refused(error)
+        else:
+            status, headers, content = await self.answer(scope, body)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def answer(self, scope: Any, body: bytes) -> Spoken:
+        """Take one delivery whose body is read already: 202 once it is on disk, or a problem."""
+        key, _, rest = scope["path"][_PREFIX:].partition("/")
+        if self._buckets is not None and (empty := self._buckets.take(key)) is not None:
+            return self._refused(empty.refusal("deliveries at this address"))
+        try:
+            headers = [pair for pair in scope["headers"] if pair[0] not in _KEYS or not _opens_areabox(*pair)]
+            receipt = await self._hooks.receive(key, scope["method"], rest, scope["query_string"], headers, body)
         except Exception as error:  # noqa: BLE001 -- told to the sender, and logged if it was not foreseen
-            told = _told(error, self._clock)
-            await _send(send, told.status, MEDIA_TYPE, told.content, told.headers)
-            return
+            return self._refused(error)
         content = receipt.body if receipt.body is not None else b'{"event":%s}' % msgspec.json.encode(receipt.event)
-        await _send(send, receipt.status, receipt.media_type, content)
+        return _spoken(receipt.status, receipt.media_type, content)
+
+    def _refused(self, error: Exception) -> Spoken:
+        told = _told(error, self._clock)
+        more = [(name.encode(), value.encode()) for name, value in told.headers.items()]
+        return _spoken(told.status, MEDIA_TYPE, told.content, more)
 
 
 def _opens_areabox(name: bytes, value: bytes) -> bool:
@@ -67,29 +80,6 @@ def _told(error: Exception, clock: Clock) -> Refusal:
     return refusal(error, error_id=clock.new_id())
 
 
-async def _send(send: Any, status: int, media_type: str, content: bytes, more: dict[str, str] | None = None) -> None:
-    headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(content)), *_SAFE]
-    if more:
-        headers += [(name.encode(), value.encode()) for name, value in more.items()]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
-
-
-class Buckets:
-    """How much each address may still take: full at first, refilled steadily; the longest quiet make room."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, key: str) -> None:
-        """Take one; raises `RefusedError` (429) where none is left."""
-        now = self._clock.monotonic_s()
-        left, at = self._left.get(key, (BURST, now))
-        left = min(BURST, left + (now - at) * PER_S)
-        if left < 1.0:
-            raise RefusedError(429, "too many deliveries at this address", {"retry-after": "1"})
-        self._left[key] = (left - 1.0, now)
-        self._left.move_to_end(key)
-        if len(self._left) > BUCKETS_MAX:
-            self._left.popitem(last=False)
+def _spoken(status: int, media_type: str, content: bytes, more: Sequence[tuple[bytes, bytes]] = ()) -> Spoken:
+    headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(content)), *_SAFE, *more]
+    return status, headers, content

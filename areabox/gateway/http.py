@@ -1,11 +1,12 @@
 """The application: hooks and health without any framework, everything else by Litestar from the tables of routes.
 
 gateway = build_app(parts)          an ASGI callable; `await gateway.drain()` ends its streams
+gateway.hooks_only                  the same for a listener at which nothing but hooks and health is
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from litestar import Litestar, Request, Response
@@ -15,17 +16,18 @@ from litestar.routes import HTTPRoute
 
 from areabox.errors import ConfigurationError
 from areabox.gateway import api, pages
+from areabox.gateway.answering import Served
 from areabox.gateway.bodies import GoneError
+from areabox.gateway.doors import Doors, Send, problem
 from areabox.gateway.hooks import HookEntrance
 from areabox.gateway.live import Live
 from areabox.gateway.parts import Parts
 from areabox.gateway.peers import headers_of
-from areabox.gateway.problems import MEDIA_TYPE, refusal
+from areabox.gateway.problems import MEDIA_TYPE, RefusedError, refusal
 from areabox.gateway.routes import Route
-from areabox.gateway.security import HEADERS
-from areabox.gateway.serving import Served, serve
+from areabox.gateway.serving import Server
+from areabox.gateway.visits import visit_of
 
-Send = Callable[[Any], Awaitable[None]]
 _ALIVE: Final = b'{"status":"alive"}'
 _MODULES: Final = (*api.MODULES, *pages.MODULES)
 
@@ -37,7 +39,12 @@ class Gateway:
         self.live = Live(parts.backend, parts.clock)
         self.routes = routes()
         self._hooks = HookEntrance(parts)
-        self._app = _litestar(parts, self.live, self.routes)
+        self._doors = Doors(parts, _litestar(parts, self.live, self.routes))
+        self._watched = self._doors.watches_hooks
+        # what a server may ask without ASGI, once a small body is there
+        self.straight = {} if self._watched else {"/hooks/": self._hooks.answer}
+        self._base = parts.site.base_path
+        self.hooks_only = HooksOnly(self, self._base)
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
         """Answer one request."""
@@ -45,15 +52,37 @@ class Gateway:
             return
         path = scope["path"]
         if path.startswith("/hooks/"):
-            await self._hooks(scope, receive, send)
+            if self._watched and not await self._doors.let_in_hook(scope, send):
+                return
+            await self._hooks(scope, receive, self._doors.heard(scope, send) if self._watched else send)
         elif path == "/health":
             await _plain(send, _ALIVE)
+        elif self._base and path.startswith(f"{self._base}/"):
+            await self(_below(scope, self._base), receive, send)
         else:
-            await self._app(scope, receive, _secured(send))
+            await self._doors(scope, receive, send)
 
     async def drain(self) -> None:
         """End the open streams; whoever watches comes back to the next process."""
         await self.live.close()
+
+
+class HooksOnly:
+    """The HTTP side of a listener at which nothing but hooks and health is."""
+
+    def __init__(self, gateway: Gateway, base: str) -> None:
+        self._gateway, self._base = gateway, base
+        self.straight = gateway.straight
+
+    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        path = scope["path"].removeprefix(self._base) if self._base else scope["path"]
+        if path.startswith("/hooks/") or path == "/health":
+            await self._gateway(scope, receive, send)
+        else:
+            await problem(send, RefusedError(404, "there are only webhooks here"))
 
 
 def build_app(parts: Parts) -> Gateway:
@@ -66,12 +95,24 @@ def routes() -> list[Route]:
     return [route for module in _MODULES for route in module.ROUTES]
 
 
+def _below(scope: Any, base: str) -> Any:
+    """Return a request as if it had come without the base path."""
+    raw = scope.get("raw_path")
+    return {
+        **scope,
+        "path": scope["path"][len(base) :],
+        "raw_path": raw[len(base) :] if raw and raw.startswith(base.encode()) else raw,
+    }
+
+
 def _litestar(parts: Parts, live: Live, table: Iterable[Route]) -> Litestar:
+    server = Server(parts, live, table)
+
     def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         return _refused(request, error, parts)
 
     app = Litestar(
-        [_handler(route, parts, live) for route in table],
+        [_handler(route, server) for route in table],
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: refused},
@@ -94,9 +135,9 @@ def _guarded(handler: Any) -> bool:
     return isinstance(getattr(handler, "opt", {}).get("route"), Route) or handler.http_methods == {"OPTIONS"}
 
 
-def _handler(route: Route, parts: Parts, live: Live) -> HTTPRouteHandler:
+def _handler(route: Route, server: Server) -> HTTPRouteHandler:
     async def endpoint(request: Request[Any, Any, Any]) -> Response[Any]:
-        return _response(await serve(route, parts, live, request.scope, request.receive))
+        return _response(await server.serve(route, request.scope, request.receive))
 
     path = route.path.replace("}", ":str}")
     methods: Any = ["GET", "HEAD"] if route.method == "GET" else [route.method]
@@ -116,7 +157,7 @@ def _response(served: Served) -> Response[Any]:
 def _refused(request: Request[Any, Any, Any], error: Exception, parts: Parts) -> Response[Any]:
     if isinstance(error, GoneError):
         return Response(b"", status_code=400, media_type="text/plain")
-    told = refusal(error, error_id=parts.clock.new_id())
+    told = refusal(error, error_id=visit_of(request.scope, parts.clock).id)
     if not wants_page(request.scope):
         return Response(told.content, media_type=MEDIA_TYPE, status_code=told.status, headers=told.headers)
     from areabox.gateway.pages import entrance, rendering
@@ -131,20 +172,6 @@ def wants_page(scope: Any) -> bool:
     """Return whether a refusal is read by a person in a browser."""
     path, headers = scope["path"], headers_of(scope)
     return not path.startswith(("/api/", "/metrics", "/ready")) and "text/html" in headers.get("accept", "")
-
-
-def _secured(send: Send) -> Send:
-    async def secured(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            headers = list(message["headers"])
-            names = {name.lower() for name, _ in headers}
-            headers += [pair for pair in HEADERS if pair[0] not in names]
-            if b"cache-control" not in names:
-                headers.append((b"cache-control", b"no-store"))
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return secured
 
 
 async def _plain(send: Send, body: bytes, status: int = 200) -> None:

@@ -18,7 +18,8 @@ _REF = "#/components/schemas/{name}"
 _ABOUT = """Everything that the pages and the command line do.
 
 Lists take `limit` and `after` and answer `{items, next}`. A POST with an `Idempotency-Key` is done once. `ETag` and
-`If-Match` keep two writers apart. Refusals are `application/problem+json`."""
+`If-Match` keep two writers apart. `fields=area,state` on a GET leaves the other fields out. `RateLimit` says how much
+is left, 429 comes with `Retry-After`. Every answer has an `X-Request-ID`. Refusals are `application/problem+json`."""
 _PROBLEM: dict[str, Any] = {
     "title": "Problem",
     "description": "Why a request was refused (RFC 9457); `errors` says what is wrong where.",
@@ -116,6 +117,11 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     ]
     if route.method == "POST" and route.permission != PUBLIC:
         named.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string"}})
+    if route.method in ("PUT", "PATCH", "DELETE") and route.permission != PUBLIC:
+        about = "The ETag of what is changed; 412 if it is another by now."
+        named.append(
+            {"name": "If-Match", "in": "header", "required": False, "description": about, "schema": {"type": "string"}}
+        )
     return named
 
 
@@ -141,11 +147,12 @@ def _body(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
 
 
 def _responses(route: Route, schemas: dict[int, Any]) -> dict[str, Any]:
-    media_type = {"/api/v1/stream": "text/event-stream", "/metrics": "text/plain"}.get(route.path, "application/json")
     status = 204 if route.answer is None else route.status
     good: dict[str, Any] = {"description": "It went well."}
     if route.answer is not None:
-        good["content"] = {media_type: {"schema": _renamed(schemas[id(route.answer)])}}
+        shown = {"schema": _renamed(schemas[id(route.answer)])}
+        texts = {"schema": {"type": "string"}}
+        good["content"] = {name: shown if name.endswith(("/json", "+json")) else texts for name in route.media_types}
     found = {str(status): good}
     if status == 202 and "{" in route.path:
         found["200"] = good

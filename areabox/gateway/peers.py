@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from areabox.gateway.base_path import PREFIX
 from areabox.gateway.parts import Site
 
 LOCAL = "areabox.local"  # in scope["state"]: who calls may open the data directory
@@ -72,11 +73,24 @@ def peer_of(scope: Scope, headers: Headers, site: Site) -> Peer:
     return Peer(address, "https" if scheme == "https" else "http", host, local=False, loopback=loopback)
 
 
-def _trusted(address: str, site: Site) -> bool:
-    if not site.trusted_proxies:
-        return False
+def prefix_of(scope: Scope, headers: Headers, site: Site) -> str:
+    """Return the path below which the browser sees areabox: the proxy's, or that of the settings."""
+    client = scope.get("client")
+    if "x-forwarded-prefix" in headers and _trusted(client[0] if client else "", site):
+        given = headers["x-forwarded-prefix"].rpartition(",")[2].strip().rstrip("/")
+        if not given or PREFIX.fullmatch(given):
+            return given
+    return site.base_path
+
+
+def in_networks(address: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
+    """Return whether an address lies in one of these networks."""
     parsed = _parsed(address)
-    return parsed is not None and any(parsed in network for network in site.trusted_proxies)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def _trusted(address: str, site: Site) -> bool:
+    return bool(site.trusted_proxies) and in_networks(address, site.trusted_proxies)
 
 
 def _behind(chain: str, direct: str, site: Site) -> str:

@@ -87,6 +87,7 @@ class Ask:
     query_string: bytes
     body: bytes = b""
     params: dict[str, str] = field(default_factory=dict)
+    request_id: str = ""
 
     @property
     def actor(self) -> Actor:
@@ -123,8 +124,8 @@ Handle = Callable[..., Awaitable[Any]]
 class Route:
     """One row: what is asked, who may, and who answers.
 
-    `audit` is the verb under which it stands in the audit log once it went well; `loopback` lets this machine in
-    without a name; the answer of a `secret` one is not kept for repeats.
+    `audit` is the verb under which it stands in the audit log, where it is to be another than the one made of its
+    name; `loopback` lets this machine in without a name; the answer of a `secret` one is not kept for repeats.
     """
 
     method: str
@@ -138,7 +139,9 @@ class Route:
     secret: bool = False
     body_max: int = bodies.BODY_MAX
     accepts: frozenset[str] = bodies.JSON
+    media_types: tuple[str, ...] = ("application/json",)  # what its answers are
     page: bool = False  # an HTML page: it sends whoever is unknown to the login
+    by_link: bool = False  # its address is the permission, so a page elsewhere may call it, too
 
     def __post_init__(self) -> None:
         if self.permission != PUBLIC and self.permission not in PERMISSIONS:

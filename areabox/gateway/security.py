@@ -16,7 +16,9 @@ from areabox.users.sessions import is_csrf
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE_MAX_AGE_S: Final = 90 * 86_400
+STEP_MAX_AGE_S: Final = 600
 _COOKIE, _SECURE_COOKIE = "areabox", "__Host-areabox"
+_STEP, _SECURE_STEP = "areabox-step", "__Host-areabox-step"
 
 _CONTENT_POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -38,6 +40,8 @@ class Caller(msgspec.Struct, frozen=True):
     via: str = ""
     session: str = ""  # the cookie's value
     session_id: str = ""
+    token_id: str = ""
+    proved: int = 0  # when whoever sits at the session last proved who it is, in UTC milliseconds
 
 
 async def identify(parts: Parts, peer: Peer, headers: Mapping[str, str]) -> Caller:
@@ -49,12 +53,13 @@ async def identify(parts: Parts, peer: Peer, headers: Mapping[str, str]) -> Call
         found = await parts.tokens.find(text.strip()) if scheme.lower() == "bearer" else None
         if found is None:
             raise unauthenticated("the token is wrong, has expired or was revoked")
-        return Caller(found.actor(), "token")
+        return Caller(found.actor(), "token", token_id=found.token.id)
     value = session_value(headers, peer)
     entered = await parts.sessions.find(value) if value else None
     if entered is None:
         return Caller()
-    return Caller(entered.account.actor(), "session", value, entered.session.id)
+    session = entered.session
+    return Caller(entered.account.actor(), "session", value, session.id, proved=session.proved)
 
 
 async def _local(parts: Parts, name: str) -> Caller:
@@ -110,12 +115,28 @@ def check_origin(method: str, peer: Peer, headers: Mapping[str, str], caller: Ca
 
 def session_value(headers: Mapping[str, str], peer: Peer) -> str:
     """Return the value of the session's cookie, or nothing."""
-    name = _SECURE_COOKIE if peer.secure else _COOKIE
+    return _value(headers, _SECURE_COOKIE if peer.secure else _COOKIE)
+
+
+def step_value(headers: Mapping[str, str], peer: Peer) -> str:
+    """Return the value of the cookie of a sign-in that is half done, or nothing."""
+    return _value(headers, _SECURE_STEP if peer.secure else _STEP)
+
+
+def _value(headers: Mapping[str, str], name: str) -> str:
     for pair in headers.get("cookie", "").split(";"):
         key, _, value = pair.strip().partition("=")
         if key == name:
             return value
     return ""
+
+
+def step_cookie(value: str, peer: Peer) -> str:
+    """Return the Set-Cookie header for a sign-in that is half done; it comes along from another server's page."""
+    age = STEP_MAX_AGE_S if value else 0
+    if peer.secure:
+        return f"{_SECURE_STEP}={value}; Path=/; Max-Age={age}; Secure; HttpOnly; SameSite=Lax"
+    return f"{_STEP}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax"
 
 
 def cookie(value: str, peer: Peer) -> str:

@@ -1,71 +1,129 @@
-"""How is a route served? Host, caller, permission, body, repeat, call, log, answer: the same way for every one."""
+"""How is a route served? Host, caller, limit, permission, body, repeat, call, log, answer: the same for every one."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from areabox.errors import ConflictError, NotFoundError
-from areabox.gateway import bodies, security
+from areabox.errors import ConflictError, NotAllowedError, NotFoundError
+from areabox.gateway import bodies, changes, conditions, reach, security
+from areabox.gateway.answering import Served, rendered
 from areabox.gateway.bodies import Receive
 from areabox.gateway.idempotency import Repeats
+from areabox.gateway.limits import REFUSALS, Buckets, Limiter, network_of
 from areabox.gateway.live import Live
 from areabox.gateway.parts import Parts
-from areabox.gateway.peers import Scope, headers_of, peer_of
+from areabox.gateway.peers import Peer, Scope, headers_of, peer_of
 from areabox.gateway.problems import RefusedError
-from areabox.gateway.routes import Answer, Ask, Page, Route
+from areabox.gateway.routes import Answer, Ask, Route
 from areabox.gateway.security import Caller
+from areabox.gateway.visits import Visit, visit_of
 from areabox.users.policy import PUBLIC
 
 
-class Served(msgspec.Struct, frozen=True):
-    """What goes out: status, headers and the whole body, or something that streams it."""
+class Server:
+    """Serves the routes of all tables."""
 
-    status: int
-    headers: dict[str, str]
-    media_type: str
-    content: Any
+    def __init__(self, parts: Parts, live: Live, table: Iterable[Route]) -> None:
+        self._parts, self._live = parts, live
+        self._limiter = Limiter(parts.clock, on=parts.site.rate_limits)
+        self._refusals = Buckets(parts.clock, REFUSALS)
+        self._repeats = Repeats(parts.backend, parts.clock)
+        routes = list(table)
+        self._readers = {(route.method, route.path): changes.reader_of(route, routes) for route in routes}
 
+    async def serve(self, route: Route, scope: Scope, receive: Receive) -> Served:
+        """Answer one request; raises whatever refuses it."""
+        visit = visit_of(scope, self._parts.clock)
+        ask = await self._meet(route, scope, visit)
+        try:
+            if route.permission != PUBLIC and not (route.loopback and ask.peer.loopback and ask.caller.actor is None):
+                security.authorise(ask.caller, route.permission)
+            return await self._admitted(route, await reach.reached(route, ask), receive)
+        except NotAllowedError:
+            if route.method != "GET" and changes.verb(route):
+                await self._refused(route, ask)
+            raise
 
-async def serve(route: Route, parts: Parts, live: Live, scope: Scope, receive: Receive) -> Served:
-    """Answer one request; raises whatever refuses it."""
-    ask = await admit(route, parts, live, scope)
-    if route.method != "GET":
-        ask = replace(ask, body=await _body(route, ask, receive))
-        given = bodies.form(ask.body).get("csrf", "") if route.page else ""
-        security.check_origin(ask.method, ask.peer, ask.headers, ask.caller, given)
-    if route.method == "POST" and "idempotency-key" in ask.headers and ask.caller.actor is not None:
-        return await Repeats(parts.backend, parts.clock).once(
-            ask, lambda: _answer(route, ask), keep=not route.secret, seal=Served
-        )
-    return await _answer(route, ask)
+    async def _refused(self, route: Route, ask: Ask) -> None:
+        """Record what somebody was not allowed to do, but not so often that the log is full of nothing else."""
+        actor = ask.caller.actor
+        if actor is not None and self._refusals.take(actor.account_id) is None:
+            await changes.record(route, ask, None, {})
 
+    async def _meet(self, route: Route, scope: Scope, visit: Visit) -> Ask:
+        """Return the request once it is known who asks, and that it is not too much."""
+        headers, parts = headers_of(scope), self._parts
+        peer = peer_of(scope, headers, parts.site)
+        visit.address = peer.address
+        if not (route.permission == PUBLIC and not route.page):
+            security.check_host(peer, headers, parts)
+        caller = await self._identified(route, peer, headers, visit)
+        return Ask(
+            parts, self._live, peer, caller, str(scope["method"]), str(scope["path"]), headers, scope["query_string"],
+            params=scope["path_params"], request_id=visit.id,
+        )  # fmt: skip
 
-async def admit(route: Route, parts: Parts, live: Live, scope: Scope) -> Ask:
-    """Return the request once it is known that it may be asked."""
-    headers, method = headers_of(scope), str(scope["method"])
-    peer = peer_of(scope, headers, parts.site)
-    if not (route.permission == PUBLIC and not route.page):
-        security.check_host(peer, headers, parts)
-    caller = Caller()
-    if route.permission != PUBLIC or route.page:
-        caller = await security.identify(parts, peer, headers)
-    if route.permission != PUBLIC and not (route.loopback and peer.loopback and caller.actor is None):
-        security.authorise(caller, route.permission)
-    return Ask(
-        parts,
-        live,
-        peer,
-        caller,
-        method,
-        str(scope["path"]),
-        headers,
-        scope["query_string"],
-        params=scope["path_params"],
-    )
+    async def _identified(self, route: Route, peer: Peer, headers: dict[str, str], visit: Visit) -> Caller:
+        caller = Caller()
+        if route.permission != PUBLIC or route.page:
+            try:
+                caller = await security.identify(self._parts, peer, headers)
+            except RefusedError:
+                self._limiter.take("address", network_of(peer.address))  # guessing is not for nothing
+                raise
+        if caller.via == "local" or (not route.page and route.permission == PUBLIC):
+            return caller
+        if caller.via == "token":
+            told = self._limiter.take("token", caller.token_id)
+        elif caller.actor is not None:
+            told = self._limiter.take("user", caller.actor.account_id)
+        else:
+            told = self._limiter.take("address", network_of(peer.address))
+        visit.headers += [(name.encode(), value.encode()) for name, value in told.items()]
+        visit.who = caller.actor.email if caller.actor else ""
+        return caller
+
+    async def _admitted(self, route: Route, ask: Ask, receive: Receive) -> Served:
+        if route.method != "GET":
+            ask = replace(ask, body=await _body(route, ask, receive))
+            given = bodies.form(ask.body).get("csrf", "") if route.page else ""
+            if not route.by_link:
+                security.check_origin(ask.method, ask.peer, ask.headers, ask.caller, given)
+        if route.method == "POST" and "idempotency-key" in ask.headers and ask.caller.actor is not None:
+            return await self._repeats.once(ask, lambda: self._answer(route, ask), keep=not route.secret, seal=Served)
+        return await self._answer(route, ask)
+
+    async def _answer(self, route: Route, ask: Ask) -> Served:
+        verb, reader = changes.verb(route), self._readers[route.method, route.path]
+        before = await changes.snapshot(reader, ask) if verb else None
+        if route.method != "GET":
+            conditions.check(route, ask, reader, before, required=self._parts.site.preconditions)
+        try:
+            result = await route.handle(ask, **_arguments(route, ask))
+        except ConflictError as error:
+            if "if-match" in ask.headers:
+                raise RefusedError(412, str(error)) from error
+            raise
+        answer = result if isinstance(result, Answer) else Answer(value=result)
+        if verb:
+            await self._record(route, ask, answer, reader, before)
+        return rendered(route, ask, answer)
+
+    async def _record(
+        self, route: Route, ask: Ask, answer: Answer, reader: Route | None, before: Answer | None
+    ) -> None:
+        old = None if before is None else before.value
+        if reader is None or route.method == "DELETE":
+            made = (answer.status or route.status) == 201 and not route.secret and not changes.is_story(route)
+            new = answer.value if made else None
+        else:
+            after = await changes.snapshot(reader, ask)
+            new = None if after is None else after.value
+        await changes.record(route, ask, answer, changes.difference(old, new))
 
 
 async def _body(route: Route, ask: Ask, receive: Receive) -> bytes:
@@ -76,19 +134,6 @@ async def _body(route: Route, ask: Ask, receive: Receive) -> bytes:
         wanted = ", ".join(sorted(route.accepts - {""}))
         raise RefusedError(415, f"Content-Type {ask.media_type[:80]} is not taken here, only {wanted}")
     return body
-
-
-async def _answer(route: Route, ask: Ask) -> Served:
-    try:
-        result = await route.handle(ask, **_arguments(route, ask))
-    except ConflictError as error:
-        if "if-match" in ask.headers:
-            raise RefusedError(412, str(error)) from error
-        raise
-    answer = result if isinstance(result, Answer) else Answer(value=result)
-    if route.audit:
-        await _record(route, ask, answer)
-    return _rendered(route, ask, answer)
 
 
 def _arguments(route: Route, ask: Ask) -> dict[str, Any]:
@@ -108,41 +153,3 @@ def _param(given: str, type_: Any) -> Any:
         return msgspec.convert(given, type_, strict=False)
     except msgspec.ValidationError:
         raise NotFoundError(f"there is no {given}") from None
-
-
-async def _record(route: Route, ask: Ask, answer: Answer) -> None:
-    subject = answer.object or "/".join(ask.params.values())
-    actor = ask.actor.email if ask.caller.actor else ""
-    await ask.parts.audit.record(actor, ask.peer.address, route.audit, subject, via=ask.caller.via)
-
-
-def _rendered(route: Route, ask: Ask, answer: Answer) -> Served:
-    status = answer.status or route.status
-    headers = dict(answer.headers)
-    if answer.value is None or isinstance(answer.value, bytes) or hasattr(answer.value, "__aiter__"):
-        return Served(
-            204 if answer.value is None and status == 200 else status, headers, answer.media_type, answer.value
-        )
-    content = msgspec.json.encode(answer.value)
-    if route.method == "GET":
-        tag = _tag(answer, content)
-        headers["etag"] = tag
-        if tag in [part.strip().removeprefix("W/") for part in ask.headers.get("if-none-match", "").split(",")]:
-            return Served(304, headers, answer.media_type, None)
-        if isinstance(answer.value, Page) and answer.value.next is not None:
-            headers["link"] = f'<{_next(ask, answer.value.next)}>; rel="next"'
-    elif answer.etag is not None:
-        headers["etag"] = _tag(answer, content)
-    return Served(status, headers, answer.media_type, content)
-
-
-def _tag(answer: Answer, content: bytes) -> str:
-    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-    return f'"{answer.etag}-{digest}"' if answer.etag is not None else f'"{digest}"'
-
-
-def _next(ask: Ask, after: str) -> str:
-    from urllib.parse import parse_qsl, urlencode
-
-    given = dict(parse_qsl(ask.query_string.decode()))
-    return f"{ask.path}?{urlencode(given | {'after': after})}"

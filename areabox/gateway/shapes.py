@@ -206,10 +206,12 @@ class ConnectionView(TypedDict):
 
 
 class AccountView(TypedDict):
-    """An account."""
+    """An account; `kind` is `person`, or `service` for a program's, which has tokens and no password."""
 
     id: str
     email: str
+    name: str
+    kind: str
     role: str
     disabled: bool
     created: str | None
@@ -221,6 +223,9 @@ class MeView(TypedDict):
 
     id: str
     email: str
+    name: str
+    language: str
+    timezone: str
     role: str
     via: str
     scopes: list[str]
@@ -233,10 +238,43 @@ class SessionView(TypedDict):
 
     id: str
     agent: str
+    address: str
+    how: str
     current: bool
     created: str | None
     seen: str | None
     expires: str | None
+
+
+class InvitationView(TypedDict):
+    """An invitation that waits; `email` is empty where whoever has the link says its own."""
+
+    id: str
+    email: str
+    role: str
+    created: str | None
+    expires: str | None
+
+
+class NewInvitationView(InvitationView):
+    """An invitation with its link, which is shown this once; `mailed` tells whether it went out by mail."""
+
+    link: str
+    mailed: bool
+
+
+class ShareView(TypedDict):
+    """An area or connection that its owner lets somebody see, run, edit or use."""
+
+    id: str
+    kind: str
+    name: str
+    object: str
+    owner: str
+    account: str
+    level: str
+    mine: bool
+    created: str | None
 
 
 class TokenView(TypedDict):
@@ -258,8 +296,9 @@ class NewTokenView(TokenView):
 
 
 class AuditView(TypedDict):
-    """One line of the audit log."""
+    """One line of the audit log; `chain` is a hash over it and the one before."""
 
+    seq: int
     id: str
     at: str | None
     actor: str
@@ -267,13 +306,17 @@ class AuditView(TypedDict):
     verb: str
     object: str
     detail: dict[str, Any]
+    chain: str
 
 
 class AuditCheck(TypedDict):
-    """Whether every entry of the audit log follows from the one before."""
+    """Whether every entry of the audit log follows from the one before; `head` is `seq:chain` of the last."""
 
     ok: bool
+    entries: int
+    head: str
     broken: str | None
+    because: str | None
 
 
 class NoticeView(TypedDict):
@@ -311,6 +354,7 @@ class SystemView(TypedDict):
 
     version: str
     ready: bool
+    maintenance: bool
     probes: dict[str, ProbeView]
     queue: dict[str, int]
     connector_errors: list[dict[str, str]]

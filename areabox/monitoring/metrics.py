@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BOUNDS = (*(str(float(bound)) for bound in _SECONDS), "+Inf")
 
 
 class Metrics:
@@ -16,28 +21,33 @@ class Metrics:
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self) -> None:
-        self._children: dict[tuple[Counter, str], Counter] = {}  # finding them costs more than counting
-        self._registry = CollectorRegistry(auto_describe=True)
-        self._runs = Counter("areabox_runs", "Runs that ended.", ["state"], registry=self._registry)
-        self._steps = Counter("areabox_steps", "Attempts at steps that ended.", ["state"], registry=self._registry)
-        self._run_s = Histogram(
-            "areabox_run_duration_seconds", "From the event to the end of the run.", registry=self._registry,
-            buckets=_SECONDS,
-        )  # fmt: skip
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._ended: Counter[tuple[str, str]] = Counter()  # by event and state; plain numbers cost next to nothing
+        self._within = [0] * len(_BOUNDS)
+        self._seconds = 0.0
+        self._registry.register(self)
 
     def listen(self, name: str, fields: dict[str, Any]) -> None:
         """Count an event of telemetry."""
-        if name == "step":
-            self._count(self._steps, fields["state"])
-        elif name == "run":
-            self._count(self._runs, fields["state"])
-            self._run_s.observe(fields["ms"] / 1000)
+        if name not in ("step", "run"):
+            return
+        self._ended[name, fields["state"]] += 1
+        if name == "run":
+            seconds = fields["ms"] / 1000
+            self._within[bisect_left(_SECONDS, seconds)] += 1
+            self._seconds += seconds
 
-    def _count(self, counter: Counter, state: str) -> None:
-        child = self._children.get((counter, state))
-        if child is None:
-            child = self._children[counter, state] = counter.labels(state)
-        child.inc()
+    def collect(self) -> Iterator[Metric]:
+        """Yield what was counted, for the registry."""
+        for name, text in (("run", "Runs that ended."), ("step", "Attempts at steps that ended.")):
+            family = CounterMetricFamily(f"areabox_{name}s", text, labels=["state"])
+            for (event, state), count in self._ended.items():
+                if event == name:
+                    family.add_metric([state], count)
+            yield family
+        lasted = HistogramMetricFamily("areabox_run_duration_seconds", "From the event to the end of the run.")
+        lasted.add_metric([], list(zip(_BOUNDS, accumulate(self._within), strict=True)), self._seconds)
+        yield lasted
 
     def gauge(self, name: str, help: str, ask: Callable[[], float]) -> None:
         """Show a number that is asked each time somebody looks."""

@@ -57,6 +57,9 @@ update job set attempt = attempt + 1, fence = fence + 1, begun = ?
  where id = ? and state = 'ready'
 returning {_COLUMNS}
 """  # noqa: S608 -- the columns are a constant
+_BEGIN_KNOWN = """
+update job set attempt = attempt + 1, fence = fence + 1, begun = ? where id = ? and fence = ? and state = 'ready'
+"""
 _PARK = """
 update job set state = 'waiting', due = ?, wait_key = ?, input = ?, since = ?, begun = null, attempt = ?, lane = ?,
        crashes = 0
@@ -90,9 +93,15 @@ def insert(unit: Unit, job: Job) -> None:
         unit.publish("due", at=job.due)
 
 
-async def begin(backend: Backend, clock: Clock, job_id: str) -> Job | None:
-    """Record the intent to try, before the outside is touched; None if the job is not ready any more."""
-    rows = await backend.write(_BEGIN, clock.now_ms(), job_id)
+async def begin(backend: Backend, clock: Clock, job_id: str, known: Job | None = None) -> Job | None:
+    """Record the intent to try, before the outside is touched; None if the job is not ready any more.
+
+    A job that is `known` as it was inserted need not be read back.
+    """
+    now = clock.now_ms()
+    if known is not None and await backend.commit(Unit().do(_BEGIN_KNOWN, now, job_id, known.fence, expect=1)):
+        return msgspec.structs.replace(known, attempt=known.attempt + 1, fence=known.fence + 1, begun=now)
+    rows = await backend.write(_BEGIN, now, job_id)
     return of_row(rows[0]) if rows else None
 
 

@@ -38,6 +38,10 @@ ALONE_S = 10.0  # how long one stands alone that the process did not survive twi
 class Engine(Protocol):
     """What knows how jobs are done: `areas.flow.Flow`."""
 
+    def known(self, job_id: str) -> Job | None:
+        """Return a ready job as it was inserted, if that is still in memory; it is asked once."""
+        ...
+
     async def perform(self, job: Job) -> Outcome:
         """Do what a job is for."""
         ...
@@ -102,7 +106,8 @@ class Worker:
             self._cut_off.discard(job_id)
 
     async def _begin(self, job_id: str) -> Job | None:
-        return await self._stored(lambda: queue.begin(self._backend, self._clock, job_id))
+        known = self._engine.known(job_id)
+        return await self._stored(lambda: queue.begin(self._backend, self._clock, job_id, known))
 
     async def _perform(self, job: Job) -> Outcome:
         try:

@@ -27,12 +27,24 @@ from areabox.errors import (
     Uncertain,
 )
 from areabox.sdk.auth import Auth, Basic, Fields, Key, NoAuth
+from areabox.sdk.commands import Command
 from areabox.sdk.connector import Action, Connector, Hook, Limits, Reaction
 from areabox.sdk.context import Answer, Context, Folders, Host, Http
+from areabox.sdk.drivers import driver, tls_for
 from areabox.sdk.durations import duration_ms
 from areabox.sdk.events import Delivery, Event
 from areabox.sdk.fields import Field, Option, Secret, Text, Url
-from areabox.sdk.signing import Verifier, echo_json, echo_query, hmac_sha256, shared_token, standard_webhook
+from areabox.sdk.signing import (
+    Verifier,
+    echo_json,
+    echo_query,
+    github_webhook,
+    hmac_sha256,
+    shared_token,
+    slack_webhook,
+    standard_webhook,
+    stripe_webhook,
+)
 
 __all__ = [
     "UNSET",
@@ -41,6 +53,7 @@ __all__ = [
     "Auth",
     "AuthExpired",
     "Basic",
+    "Command",
     "Connector",
     "ConnectorError",
     "Context",
@@ -69,10 +82,15 @@ __all__ = [
     "Url",
     "Verifier",
     "convert",
+    "driver",
     "duration_ms",
     "echo_json",
     "echo_query",
+    "github_webhook",
     "hmac_sha256",
     "shared_token",
+    "slack_webhook",
     "standard_webhook",
+    "stripe_webhook",
+    "tls_for",
 ]

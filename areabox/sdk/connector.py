@@ -82,6 +82,7 @@ class Action(Declared[P, R]):
     dedupe: Dedupe = None
     shared: bool = True
     verify: Verifier | Callable[[dict[str, Any]], Verifier | None] | None = None
+    signed_by: str = ""
     delivery_id: str | None = None
     handshake: Handshake | None = None
     hook: Hook | None = None
@@ -107,6 +108,7 @@ class Reaction(Declared[P, R]):
     """What can be done at a service."""
 
     effect: Effect | Callable[[dict[str, Any]], Effect] = "once"
+    answers: str = ""
 
 
 class Hook:
@@ -180,6 +182,7 @@ class Connector:
         hook: Verifier | Callable[[dict[str, Any]], Verifier | None] | bool = False,
         dedupe: Dedupe | Literal["auto"] = "auto",
         shared: bool = True,
+        signed_by: str = "",
         delivery_id: str | None = None,
         handshake: Handshake | None = None,
         scopes: Sequence[str] = (),
@@ -192,6 +195,7 @@ class Connector:
         `hook` is how a delivery is verified, or a function of the parameters that says how. The others are never
         called. `dedupe`: by "key" an id is news once, by "change" whenever it differs, None is always news.
         `shared=False` makes one subscription for each trigger instead of one for all that ask for the same.
+        Deliveries are verified with the parameter `secret`, or with the field of the connection that `signed_by` names.
         """
 
         def register(run: Callable[P, R]) -> Action[P, R]:
@@ -199,7 +203,7 @@ class Connector:
             action.kind = _kind(poll=poll, stream=stream, schedule=schedule, hook=hook)
             action.poll_ms = duration_ms(poll) if poll else None
             action.dedupe = ("key" if poll else None) if dedupe == "auto" else dedupe
-            action.shared, action.sample, action.check = shared, sample, check
+            action.shared, action.sample, action.check, action.signed_by = shared, sample, check, signed_by
             action.verify = None if isinstance(hook, bool) else hook
             action.delivery_id = delivery_id or (hook.delivery_id if isinstance(hook, Verifier) else None)
             action.handshake, action.scopes, action.was = handshake, tuple(scopes), tuple(was)
@@ -218,17 +222,19 @@ class Connector:
         scopes: Sequence[str] = (),
         was: Sequence[str] = (),
         check: Check | None = None,
+        answers: str = "",
     ) -> Callable[[Callable[P, R]], Reaction[P, R]]:
         """Register what can be done: an async function `(ctx, …)`; what it returns is the step's result.
 
         `effect` says what a repeat means: "read" and "idempotent" may be repeated, "keyed" with the same key, "once"
-        never blindly. It may be a function of the parameters.
+        never blindly. It may be a function of the parameters. `answers` names the action without parameters that tells
+        which button under a question was pressed, by the fields `data` and `by`, of a reaction that asks with buttons.
         """
 
         def register(run: Callable[P, R]) -> Reaction[P, R]:
             reaction = Reaction(self, run, name, sentence)
             reaction.effect, reaction.sample, reaction.check = effect, sample, check
-            reaction.scopes, reaction.was = tuple(scopes), tuple(was)
+            reaction.scopes, reaction.was, reaction.answers = tuple(scopes), tuple(was), answers
             self.reactions[reaction.name] = reaction
             return reaction
 

@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from areabox.sdk.commands import Command
+
 
 class Answer(Protocol):
     """What a service answered; its body is whole."""
@@ -151,6 +153,19 @@ class Host(Protocol):
     @property
     def folders(self) -> Folders:
         """The files that areas may touch."""
+        ...
+
+    async def commands(self) -> Mapping[str, Command]:
+        """Return the commands of this machine that an admin defined and the owner may run, by name."""
+        ...
+
+    async def apprise(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Have Apprise do something in its own process; raises Permanent where an admin did not switch it on."""
+        ...
+
+    @property
+    def push_key(self) -> bytes:
+        """The private key that signs push messages (VAPID), of P-256."""
         ...
 
     async def store_get(self, key: str) -> Any:

@@ -29,10 +29,12 @@ class Field(_Label, frozen=True, kw_only=True):
     `options` is an async function `(ctx, …, q) -> list[Option]`; the names of its parameters are the fields that its
     choices depend on. `check` is a function of the value that raises ValueError with what is wrong. `example` is a
     value that is valid, for the contract kit; the default or the placeholder is taken where it is left out.
+    `fixed` refuses templates: for what must never be put together from data, as a statement of SQL.
     """
 
     secret: bool = False
     multiline: bool = False
+    fixed: bool = False
     format: Format | None = None
     placeholder: str = ""
     options: Callable[..., Any] | None = None

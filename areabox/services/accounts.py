@@ -13,6 +13,7 @@ from areabox.sdk import Connector
 from areabox.services.egress import Credentials
 from areabox.services.forms import FormField
 from areabox.services.secrets import Scrubber
+from areabox.services.targets import host_key, socket_url
 from areabox.services.ways import Way
 
 _HOST = re.compile(
@@ -52,12 +53,16 @@ def route_of(connector: Connector, way: Way | None = None, view: Any = None, *, 
     fields = way.form.fields if way is not None else {}
     values = {name: getattr(view, name) for name in fields} if view is not None else {}
     headers = way.headers(view) if way is not None and view is not None else {}
+    if base.startswith("/"):  # the path of a socket
+        sockets, base = frozenset({host_key(base)}), socket_url(base)
+    else:
+        sockets = frozenset()
     hosts = frozenset({*_authority(base), *(host.lower() for host in connector.hosts)})
     return Route(
         service=connector.name,
         base=base,
         credentials=Credentials(tuple(headers.items()), hosts) if headers else None,
-        literal=literal_hosts(values) | typed_hosts(fields, values) if typed else frozenset(),
+        literal=literal_hosts(values) | typed_hosts(fields, values) | sockets if typed else frozenset(),
     )
 
 

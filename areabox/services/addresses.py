@@ -7,6 +7,7 @@ calls NAT64, 6to4 and multicast global (checked on 3.11), and it changes between
     public       always
     local        10/8, 172.16/12, 192.168/16 (RFC 1918) and fc00::/7 (RFC 4193): if a person typed the host
     all others   loopback, link-local, metadata services, translated, reserved: by AREABOX_EGRESS_ALLOW only
+    sockets      of this machine (Unix): by AREABOX_SOCKETS_ALLOW, for connections of admins
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Kind = Literal["public", "local", "forbidden"]
 
 SETTING = "AREABOX_EGRESS_ALLOW"
+SOCKETS_SETTING = "AREABOX_SOCKETS_ALLOW"
 
 _METADATA = "a metadata service of the machine's host"
 _FORBIDDEN: tuple[tuple[str, str], ...] = (  # IANA's special-purpose registries, 2025; the first match tells the reason
@@ -120,9 +122,12 @@ class Policy:
     `own_ports` are those that areabox listens on; a request to this machine's own address and such a port is refused.
     """
 
-    def __init__(self, allow: Iterable[Network] = (), *, own_ports: Collection[int] = ()) -> None:
+    def __init__(
+        self, allow: Iterable[Network] = (), *, own_ports: Collection[int] = (), sockets: Iterable[str] = ()
+    ) -> None:
         self.allow = tuple(allow)
         self.own_ports = own_ports
+        self.sockets = frozenset(sockets)
 
     def allowed(self, address: Address) -> bool:
         """Tell whether the operator's setting names this address."""
@@ -143,6 +148,13 @@ class Policy:
         if bad and (not good or any(kind_of(address)[0] == "public" for address in addresses)):
             raise Refused(_sentence(host, port, bad[0], rights, foreign=foreign))
         return good
+
+    def check_socket(self, path: str, rights: Rights) -> None:
+        """Raise `Refused` for a Unix socket, unless the operator named it and it stands in an admin's connection."""
+        if path not in self.sockets:
+            raise Refused(f"{path} is a socket of this machine; {SOCKETS_SETTING}={path} would allow it")
+        if not rights.typed(f"unix:{path}", 0):
+            raise Refused(f"{path} is reached only by a connection that an admin made")
 
     def check_own(self, local: str, peer: str, port: int) -> None:
         """Raise `Refused` if a fresh connection leads back to areabox itself, by whichever of its addresses."""

@@ -13,7 +13,7 @@ import msgspec
 
 from areabox.errors import AuthExpired, ConnectorError, Permanent, RateLimited, Transient, Uncertain
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"})  # RFC 9110, 9.2.1; RFC 4918, 9.1
 EXCERPT_LENGTH = 200
 RETRY_AFTER_S_MAX = 30 * 86_400.0
 HINT = "_wait_s"  # where a cursor says for how long what was read stays as it is; never written

@@ -13,6 +13,7 @@ from areabox.services.accounts import Account, Route, literal_hosts, route_of, t
 from areabox.services.catalogue import Catalogue
 from areabox.services.connections import OnState, Tester
 from areabox.services.context import CallContext
+from areabox.services.deadlines import Deadlines
 from areabox.services.http import Client, Egress
 from areabox.services.operations import Operation
 from areabox.services.pace import Pace
@@ -45,6 +46,10 @@ class Accounts(Protocol):
         """Note that a service refused a connection."""
         ...
 
+    async def usable(self, owner: str, id: str) -> bool:
+        """Tell whether an owner's areas may use this connection of somebody else."""
+        ...
+
     def forget(self) -> None:
         """Read everything again when it is next needed."""
         ...
@@ -75,7 +80,7 @@ class Calling:
     ) -> None:
         self._clock, self._catalogue, self._connections = clock, catalogue, connections
         self._egress, self._house = egress, house
-        self._sessions, self._taps = Sessions(), Taps()
+        self._sessions, self._taps, self._deadlines = Sessions(), Taps(), Deadlines()
         self._routes: dict[str, tuple[Connector, Route]] = {}
         self._logs: dict[str, logging.Logger] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
@@ -137,7 +142,8 @@ class Calling:
 
     async def _account(self, connection: str, operation: Operation, owner: str) -> Account:
         account = await self._connections.account(connection)
-        if account.owner != owner or account.service != operation.service:
+        mine = account.owner == owner or await self._connections.usable(owner, connection)
+        if not mine or account.service != operation.service:
             raise Permanent(f"this is no connection to {operation.service} of the area's owner")
         if account.dead is not None:
             raise AuthExpired(account.dead)
@@ -173,7 +179,7 @@ class Calling:
         if connector.open_session is None:
             return nullcontext()
         key = account.id if account is not None else f"service:{connector.id}"
-        return self._sessions.use(key, lambda: connector.open_session(context.auth, context))  # type: ignore[misc]
+        return self._sessions.use(key, lambda: connector.open_session(context.auth, context.lasting()))  # type: ignore[misc]
 
     async def _in_session(
         self, operation: Operation, account: Account | None, context: CallContext, arguments: dict[str, Any]

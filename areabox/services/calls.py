@@ -72,18 +72,22 @@ class Services(Calling):
         account = None if connection is None else await self._account(connection, operation, owner)
         client, context = self._context(operation.connector, account, owner, timeout_s, {}, hosts_literal, key, attempt)
         scrubber = self._scrubber(operation, account, params)
+        limit = self._deadlines.begin(timeout_s + GRACE_S)
         try:
-            async with asyncio.timeout(timeout_s + GRACE_S):
-                if operation.connector.open_session is not None:
-                    result = await self._in_session(operation, account, context, arguments)
-                else:
-                    result = await operation.run(context, **arguments)
-                result = operation.output.plain(result)
-        except TimeoutError:
-            raise self._late(operation, params, client, timeout_s) from None
+            if operation.connector.open_session is not None:
+                result = await self._in_session(operation, account, context, arguments)
+            else:
+                result = await operation.run(context, **arguments)
+            result = operation.output.plain(result)
+        except asyncio.CancelledError:
+            if limit.fired():
+                raise self._late(operation, params, client, timeout_s) from None
+            raise
         except Exception as error:
             await self._refuse(error, operation, account, params, scrubber)
             raise
+        finally:
+            self._deadlines.end(limit)
         return scrubber.json(result)
 
     def _late(self, operation: Operation, params: dict[str, Any], client: Client, timeout_s: float) -> ConnectorError:
@@ -160,6 +164,14 @@ class Services(Calling):
         except Exception as error:
             log.exception("the connector %s failed", operation.id, extra={"operation": operation.id})
             raise ConnectorBug(f"the connector {operation.id} failed on this: {type(error).__name__}") from error
+
+    async def secret(self, action_id: str, connection: str | None) -> str | None:
+        """Return what deliveries are verified with, where that is a field of the connection; raises AuthExpired."""
+        operation = self._catalogue.action(action_id)
+        field = getattr(operation.declared, "signed_by", "") if operation is not None else ""
+        if not field or connection is None:
+            return None
+        return str(getattr((await self._connections.account(connection)).view, field))
 
     def handshake(self, action_id: str, delivery: Delivery) -> str | None:
         """Return what a service's first question is answered with; None for a delivery like any other."""

@@ -1,11 +1,13 @@
 """Which services are there? areabox's own connectors, those of installed packages, and files in the data directory.
 
 A connector that cannot be loaded is kept out with its error, and everything else lives on. A file that changes is
-loaded again; if its new version is broken, the old one keeps running.
+loaded again; if its new version is broken, the old one keeps running. areabox's own connectors are loaded when somebody
+first asks for them: one file is one service, named by its id, so nothing needs to be loaded to know which there are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.metadata
 import importlib.util
@@ -69,6 +71,7 @@ class Catalogue:
     def __init__(self, data_dir: Path | None = None) -> None:
         self._folder = data_dir / "connectors" if data_dir is not None else None
         self._services: dict[str, Service] = {}
+        self._waiting: dict[str, str] = {}  # the modules of services that nobody has asked for yet, by the service's id
         self._actions: dict[str, Operation] = {}
         self._reactions: dict[str, Operation] = {}
         self._errors: dict[str, LoadError] = {}
@@ -79,8 +82,7 @@ class Catalogue:
     def discover(cls, data_dir: Path | None = None) -> Catalogue:
         """Return a catalogue of everything that is installed or lies in `data_dir`/connectors."""
         found = cls(data_dir)
-        for name in _builtin_modules():
-            found._load_module(name, "builtin")
+        found._waiting = {name.rpartition(".")[2]: name for name in _builtin_modules()}
         for point in importlib.metadata.entry_points(group=GROUP):
             found._load_module(point.value, "package")
         found.refresh()
@@ -90,39 +92,54 @@ class Catalogue:
 
     def services(self) -> list[Service]:
         """Return all services, by name."""
+        self._load_all()
         return sorted(self._services.values(), key=lambda service: service.name.lower())
 
     def service(self, id: str) -> Service:
         """Return a service; raises NotFoundError."""
+        self._load(id)
         if id not in self._services:
             raise NotFoundError(f"there is no service {id}")
         return self._services[id]
 
     def action(self, name: str) -> Operation | None:
         """Return the action of that id, or of that id in former times."""
+        if self._waiting:
+            self._load(name.partition(".")[0])
         return self._actions.get(name)
 
     def reaction(self, name: str) -> Operation | None:
         """Return the reaction of that id, or of that id in former times."""
+        if self._waiting:
+            self._load(name.partition(".")[0])
         return self._reactions.get(name)
 
     def names(self, kind: str) -> list[str]:
         """Return the ids of all operations of a kind: `action` or `reaction`."""
+        self._load_all()
         found = self._actions if kind == "action" else self._reactions
         return sorted(id for id, operation in found.items() if operation.id == id)
 
     def errors(self) -> list[LoadError]:
         """Return what could not be loaded, and why."""
+        self._load_all()
         return list(self._errors.values())
 
     # -- loading ---------------------------------------------------------------------------------------------------
+
+    async def settle(self) -> None:
+        """Load what nobody has asked for yet, one after the other, so that nothing else stands still meanwhile."""
+        for id in list(self._waiting):
+            self._load(id)
+            await asyncio.sleep(0)
 
     def add(self, connector: Connector, *, origin: Origin = "builtin", source: str = "") -> Service:
         """Add a connector, or replace the one that came from the same source; raises TypeError or ValueError."""
         service = build(connector, origin, source)
         present = self._services.get(service.id)
-        if present is not None and present.source != source:
-            raise ValueError(f"the service {service.id} is there already, from {present.source}")
+        holder = present.source if present is not None else self._waiting.get(service.id, source)
+        if holder != source:
+            raise ValueError(f"the service {service.id} is there already, from {holder}")
         self._services[service.id] = service
         self._index()
         return service
@@ -140,6 +157,14 @@ class Catalogue:
                 changed += self._load_file(path)
         self._stamps = stamps
         return changed
+
+    def _load_all(self) -> None:
+        for id in list(self._waiting):
+            self._load(id)
+
+    def _load(self, id: str) -> None:
+        if (name := self._waiting.pop(id, None)) is not None:
+            self._load_module(name, "builtin")
 
     def _load_module(self, name: str, origin: Origin) -> None:
         try:
@@ -177,14 +202,9 @@ class Catalogue:
         self._errors[source] = LoadError(source, f"{type(error).__name__}: {error}{_place(error, source)}")
 
     def _index(self) -> None:
-        actions: dict[str, Operation] = {}
-        reactions: dict[str, Operation] = {}
-        for service in self._services.values():
-            for operation in service.actions.values():
-                actions |= dict.fromkeys(_ids(operation), operation)
-            for operation in service.reactions.values():
-                reactions |= dict.fromkeys(_ids(operation), operation)
-        self._actions, self._reactions = actions, reactions
+        services = self._services.values()
+        self._actions = _by_id([operation for service in services for operation in service.actions.values()])
+        self._reactions = _by_id([operation for service in services for operation in service.reactions.values()])
 
 
 def build(connector: Connector, origin: Origin = "builtin", source: str = "") -> Service:
@@ -216,10 +236,13 @@ def _some(connectors: list[Connector]) -> list[Connector]:
     return connectors
 
 
-def _ids(operation: Operation) -> list[str]:
-    """Return the ids of an operation, the former ones first; a bare former name is of the same service."""
-    former = [old if "." in old else f"{operation.service}.{old}" for old in operation.was]
-    return [*former, operation.id]
+def _by_id(operations: list[Operation]) -> dict[str, Operation]:
+    """Return operations by their ids and former ids, whichever was loaded first: an id of today wins over a former one.
+
+    A bare former name is of the same service.
+    """
+    former = {old if "." in old else f"{one.service}.{old}": one for one in operations for old in one.was}
+    return former | {one.id: one for one in operations}
 
 
 def _builtin_modules() -> Iterator[str]:

@@ -39,6 +39,11 @@ values (?, ?, ?, ?, ?, ?, ?, 'new', ?)
 _LIST = """
 select * from connection where owner = ? and id > ? and (? = '' or service = ?) order by id limit ?
 """
+_USABLE = """
+select * from connection where (owner = ? or id in (select object from share where kind = 'connection' and account = ?))
+   and service = ? order by owner <> ?, id limit 200
+"""
+_SHARED = "select 1 from share where kind = 'connection' and account = ? and object = ?"
 _UPDATE = """
 update connection set name = ?, auth = ?, config = ?, secret = ?, state = 'new', error = null, version = version + 1
 where id = ? and version = ?
@@ -47,7 +52,6 @@ _STATE = """
 update connection set state = ?, error = ?, account = coalesce(?, account), checked = ?
 where id = ? and version = ? and (state <> ? or ? = 1)
 """
-
 _RESEAL = "update connection set secret = ? where id = ? and secret = ?"
 _BY_NAME = (
     "select * from connection where owner = ? and (id = ? or name = ?) order by case when id = ? then 0 else 1 end"
@@ -96,6 +100,7 @@ class Connections:
         self.on_state: list[OnState] = []
         self._accounts: dict[str, Account] = {}
         self._resolved: dict[tuple[str, str, str | None], str | None] = {}
+        self._usable: dict[tuple[str, str], bool] = {}
 
     # -- for people ------------------------------------------------------------------------------------------------
 
@@ -184,7 +189,9 @@ class Connections:
         known = self._resolved.get((owner, service, name), "")
         if known != "":
             return known
-        found = await self.list(owner, service=service)
+        found = [self._read(row) for row in await self._backend.read(_USABLE, owner, owner, service, owner)]
+        if name is None:  # what others share is only meant where there is no own
+            found = [connection for connection in found if connection.owner == owner] or found
         self._resolved[owner, service, name] = id = self._choose(service, name, found)
         return id
 
@@ -197,6 +204,13 @@ class Connections:
                 raise AuthExpired("its connection was removed")
             account = self._accounts[id] = await self._open(row)
         return account
+
+    async def usable(self, owner: str, id: str) -> bool:
+        """Tell whether an owner's areas may use this connection of somebody else, who shares it."""
+        known = self._usable.get((owner, id))
+        if known is None:
+            known = self._usable[owner, id] = await one(self._backend, _SHARED, owner, id) is not None
+        return known
 
     async def dead(self, id: str, why: str, *, version: int | None = None) -> None:
         """Note that a service refused a connection, unless it was changed since."""
@@ -213,6 +227,7 @@ class Connections:
         """Read everything again when it is next needed, since rights or connectors have changed."""
         self._accounts.clear()
         self._resolved.clear()
+        self._usable.clear()
 
     async def reseal(self, limit: int = 200) -> int:
         """Seal anew what an old key sealed, at most `limit` rows, and return how many; 0 when all is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import socket
 import ssl
@@ -51,6 +52,12 @@ class CallContext:
     def now(self) -> datetime:
         """The time, in UTC."""
         return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+
+    def lasting(self) -> CallContext:
+        """Return the same context for a session, which outlives the call that opens it."""
+        made = copy.copy(self)
+        made._client = made.http = self._client.lasting()  # noqa: SLF001 -- its own kind
+        return made
 
     def fresh_for(self, seconds: float) -> None:
         """Say for how long what was read stays as it is."""

@@ -22,6 +22,7 @@ from areabox.clock import Clock
 from areabox.errors import Permanent
 from areabox.services import bodies, dialling, redirects, targets, websockets
 from areabox.services.addresses import Address, Network, Policy, Rights, is_public
+from areabox.services.deadlines import Deadlines
 from areabox.services.limits import Limits, parse_retry_after
 from areabox.services.redirects import Hop
 from areabox.services.resolver import Resolve, Resolver
@@ -73,6 +74,14 @@ class Reply(httpx2.Response):
         self.address = address
 
     @property
+    def text(self) -> str:
+        """Return the body as text: UTF-8, unless it says otherwise."""
+        kind = value_of(self.headers.raw, b"content-type")
+        if kind is not None and b"charset" in kind.lower():
+            return super().text
+        return self._content.decode("utf-8", "replace")
+
+    @property
     def request(self) -> httpx2.Request:
         """Return the request that this answers: the last one, if there were redirects."""
         if self._request is None:
@@ -102,7 +111,7 @@ class Egress:
     """The guarded client of one process.
 
     `allow` are the operator's networks, `limits_off` lifts slots and breaker, `own_ports` (live) those that areabox
-    listens on.
+    listens on, `sockets` the paths of the Unix sockets that the operator named.
     """
 
     def __init__(
@@ -112,16 +121,18 @@ class Egress:
         allow: Iterable[Network] = (),
         limits_off: bool = False,
         own_ports: set[int] | None = None,
+        sockets: Iterable[str] = (),
         resolve: Resolve | None = None,
     ) -> None:
         self.own_ports = own_ports if own_ports is not None else set()
         self.limits = Limits(clock, off=limits_off)
         self._clock = clock
         self._resolver = Resolver()
-        self._policy = Policy(allow, own_ports=self.own_ports)
+        self._policy = Policy(allow, own_ports=self.own_ports, sockets=sockets)
         self._transport = Transport(self._policy, resolve or self._resolver)
         self._trust = Trust()
         self._targets = Targets()
+        self._deadlines = Deadlines()
 
     async def request(
         self,
@@ -272,11 +283,15 @@ class Egress:
         return hop, _Order(target, credentials, None, None, follow=True, trust=trust)
 
     async def _within(self, timeout_s: float, hop: Hop, order: _Order) -> tuple[Hop, Wire, Exchange]:
+        limit = self._deadlines.begin(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._walk(hop, order)
-        except TimeoutError as error:
-            raise self._late(order, timeout_s) from error
+            return await self._walk(hop, order)
+        except asyncio.CancelledError:
+            if limit.fired():
+                raise self._late(order, timeout_s) from None
+            raise
+        finally:
+            self._deadlines.end(limit)
 
     def _late(self, order: _Order, timeout_s: float) -> NotSent | NoAnswer:
         exchange = order.exchange

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ def check(format: str, text: str) -> None:
         found(text)
 
 
+@lru_cache(maxsize=1024)  # most are asked again and again
 def _url(text: str) -> None:
     if not _URL.match(text):
         raise ValueError(f"{text[:100]!r} is not an address that begins with http:// or https://")

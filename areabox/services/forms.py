@@ -49,6 +49,11 @@ class FormField(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its value must not be shown or stored openly."""
         return self.spec.secret
 
+    @property
+    def fixed(self) -> bool:
+        """Whether its value must be written as it is, without templates."""
+        return self.spec.fixed
+
     def complaint(self, value: Any) -> str | None:
         """Return what is wrong with a value, None if nothing is."""
         try:

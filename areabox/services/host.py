@@ -9,7 +9,7 @@ repeat finds it and changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,7 +18,9 @@ import msgspec
 from areabox.clock import Clock
 from areabox.database import Backend, Unit, one
 from areabox.errors import Permanent, Transient
+from areabox.sdk import Command
 from areabox.services.folders import Folders
+from areabox.services.helper import Helper
 
 KEY_LENGTH_MAX = 256
 VALUE_BYTES_MAX = 256 * 1024
@@ -43,10 +45,21 @@ class House:
     """Makes the `Host` of each owner."""
 
     def __init__(
-        self, backend: Backend, clock: Clock, notify: Notify | None = None, folders: Folders | None = None
+        self,
+        backend: Backend,
+        clock: Clock,
+        notify: Notify | None = None,
+        folders: Folders | None = None,
+        *,
+        push_key: bytes = b"",
+        commands: Iterable[Command] = (),
+        trusts: Callable[[str], Awaitable[bool]] | None = None,
+        apprise: Helper | None = None,
     ) -> None:
         self._backend, self._clock, self._notify = backend, clock, notify
-        self.folders = folders or Folders()
+        self.folders, self.push_key = folders or Folders(), push_key
+        self._commands, self._trusts = {one.name: one for one in commands}, trusts
+        self.helper = apprise
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def of(self, owner: str) -> OwnersHost:
@@ -79,6 +92,12 @@ class House:
             raise Permanent("there is nobody here who could pass a notice on")
         await self._notify(owner, title, message, link, effect_key)
 
+    async def commands(self, owner: str) -> dict[str, Command]:
+        """Return the commands that an owner's areas may run, by name."""
+        if not self._commands or (self._trusts is not None and await self._trusts(owner)):
+            return self._commands
+        return {name: command for name, command in self._commands.items() if command.everybody}
+
     async def prune(self, before_ms: int, limit: int = 500) -> int:
         """Forget effects from before a time, when no step can be repeated any more, and return how many."""
         return len(await self._backend.write(_PRUNE, before_ms, limit))
@@ -108,6 +127,21 @@ class OwnersHost:
     def folders(self) -> Folders:
         """Return the files that areas may touch."""
         return self._house.folders
+
+    async def commands(self) -> dict[str, Command]:
+        """Return the commands that the owner's areas may run, by name."""
+        return await self._house.commands(self._owner)
+
+    async def apprise(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Have Apprise do something in its own process."""
+        if self._house.helper is None:
+            raise Permanent("Apprise opens connections by itself, so it is off; an admin can set `apprise = true`")
+        return await self._house.helper.ask(request, timeout_s)
+
+    @property
+    def push_key(self) -> bytes:
+        """Return the private key that signs push messages."""
+        return self._house.push_key
 
     async def store_get(self, key: str) -> Any:
         """Return what is stored under a key, None if nothing is."""

@@ -7,12 +7,14 @@ errors.
 
 from __future__ import annotations
 
+import copy
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import httpx2
 import msgspec
@@ -26,6 +28,7 @@ from areabox.services.egress import Credentials
 from areabox.services.pace import Pace
 from areabox.services.paging import Paging, Style, at
 from areabox.services.streams import ServerEvent, Stream
+from areabox.services.targets import SOCKET
 from areabox.services.websockets import WebSocket
 
 JSON_TYPE = "application/json"
@@ -120,6 +123,12 @@ class Client:
         self.used = False
         self.changed = False  # something was sent that may have had an effect
 
+    def lasting(self) -> Client:
+        """Return the same client without a time at which its call must be over."""
+        made = copy.copy(self)
+        made._deadline_s = math.inf  # noqa: SLF001 -- its own kind
+        return made
+
     async def request(
         self,
         method: str,
@@ -153,7 +162,7 @@ class Client:
             if conditional:
                 self._remember(url, response)
         elif not (ok == "all" or status in ok or (conditional and status == 304)):
-            raise error_of(response, method, urlsplit(url).hostname or "", self._clock.now_ms() / 1000)
+            raise error_of(response, method, _host(url), self._clock.now_ms() / 1000)
         return Reply(method, response)
 
     async def get(self, url: str, **options: Any) -> Reply:
@@ -286,7 +295,7 @@ class Client:
     async def _refused(self, stream: Stream, method: str, url: str) -> ConnectorError:
         text = await stream.read(EXCERPT_BYTES)
         response = httpx2.Response(stream.status_code, headers=stream.headers, content=text)
-        return error_of(response, method, urlsplit(url).hostname or "", self._clock.now_ms() / 1000)
+        return error_of(response, method, _host(url), self._clock.now_ms() / 1000)
 
     async def _send(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None, max_bytes: int | None
@@ -353,6 +362,11 @@ def _body(
     if isinstance(content, str):
         return {"Content-Type": TEXT_TYPE}, content.encode()
     return {}, content
+
+
+def _host(url: str) -> str:
+    """Return the host of an address, or the path of its socket, for people."""
+    return unquote(urlsplit(url).netloc) if url.startswith(SOCKET) else urlsplit(url).hostname or ""
 
 
 def _with_query(url: str, params: Mapping[str, Any]) -> str:

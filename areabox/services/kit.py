@@ -41,7 +41,7 @@ _NO_ANSWER, _EMPTY, _FINE = "no answer", "an empty answer", (ConnectorError, typ
 _FAULTS: tuple[tuple[str, Fault, tuple[type, ...]], ...] = (
     ("401", Fault(401), (AuthExpired,)),
     ("403 without requests left", Fault(403, {"x-ratelimit-remaining": "0"}), (RateLimited,)),
-    ("404", Fault(404), (Permanent, Skip, type(None))),
+    ("404", Fault(404), (Permanent, Skip, AuthExpired, type(None))),
     ("429 with seconds", Fault(429, {"retry-after": "7"}), (RateLimited,)),
     ("429 with a date", Fault(429, {"retry-after": "Fri, 31 Dec 2100 23:59:59 GMT"}), (RateLimited,)),
     ("500", Fault(500), (Transient,)),
@@ -204,7 +204,7 @@ async def performed(stage: Stage, operation: Operation) -> AsyncIterator[str]:
                 yield f"{name}: {detail}"
             if not asked:
                 break  # it speaks no HTTP
-        if operation.effect_of(params) == "keyed" and not stage.was_sent(KEY):
+        if operation.effect_of(params) == "keyed" and not (stage.was_sent(KEY) or stage.has_dialled):
             yield "it is declared keyed, and never sends ctx.key"
 
 

@@ -61,7 +61,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     def secrets_in(self, params: dict[str, Any]) -> list[str]:
         """Return the secrets among parameters."""
-        return [str(params[name]) for name in self.secret_fields if params.get(name)]
+        hidden = self.secret_fields
+        return [str(params[name]) for name in hidden if params.get(name)] if hidden else []
+
+    @property
+    def answered_by(self) -> str:
+        """The action that tells which button of a question was pressed; empty where buttons open a link."""
+        name = getattr(self.declared, "answers", "")
+        return f"{self.service}.{name}" if name else ""
 
     @property
     def takes_connection(self) -> bool:
@@ -93,6 +100,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     def upgraded(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameters that may be older in today's form; raises InputError where the connector cannot."""
         after = dict(params)
+        if not self.declared.upgrades:
+            return after
         for version, change in sorted(self.declared.upgrades.items()):
             try:
                 after = dict(change(after))

@@ -15,7 +15,7 @@ import httpx2
 import msgspec
 
 from areabox.clock import Clock
-from areabox.errors import InputError
+from areabox.errors import InputError, Permanent
 from areabox.sdk import UNSET
 from areabox.services.accounts import Account, route_of
 from areabox.services.bodies import TooLarge
@@ -89,7 +89,7 @@ class Stage:
         self, operation: Operation, params: dict[str, Any], fault: Fault
     ) -> tuple[Exception | None, list[Asked]]:
         """Call an operation while the network has a fault; return how it ended and what was asked."""
-        self._fault, self._asked, self.events = fault, [], []
+        self._fault, self._asked, self.events, self._opened = fault, [], [], 0
         try:
             if operation.kind == "reaction":
                 await self.services.react(
@@ -131,6 +131,11 @@ class Stage:
         """Tell whether a text was in the last call's requests, or given to the house as an effect's key."""
         sent = (f"{asked.url} {asked.headers} {asked.content!r}" for asked in self._asked)
         return text in self._effects or any(text in one for one in sent)
+
+    @property
+    def has_dialled(self) -> bool:
+        """Whether the last call asked for something else than an HTTP answer, of which nothing was heard or seen."""
+        return self._opened > 0
 
     def has_logged(self, text: str) -> bool:
         """Tell whether the connector's log holds a text."""
@@ -187,6 +192,7 @@ class Stage:
     async def addresses(self, host: str, port: int, **options: Any) -> list[str]:
         """Know nobody."""
         del port, options
+        self._opened += 1
         raise NotSent(f"{host} has no address on a stage")
 
     async def dial(self, host: str, port: int, **options: Any) -> socket.socket:
@@ -214,6 +220,11 @@ class Stage:
     def forget(self) -> None:
         """Forget nothing."""
 
+    async def usable(self, owner: str, id: str) -> bool:
+        """Share nothing."""
+        del owner, id
+        return False
+
     async def trusted(self, owner: str) -> bool:
         """Trust nobody."""
         del owner
@@ -227,6 +238,16 @@ class Stage:
         return self
 
     folders = Folders()  # none is allowed
+    push_key = bytes(31) + b"\x01"
+
+    async def apprise(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Refuse."""
+        del request, timeout_s
+        raise Permanent("there is no Apprise on a stage")
+
+    async def commands(self) -> dict[str, Any]:
+        """Return no command."""
+        return {}
 
     async def store_get(self, key: str) -> Any:
         """Return nothing."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import unquote
+from functools import lru_cache
+from urllib.parse import quote, unquote
 
 import httpx2
 import msgspec
@@ -22,12 +23,20 @@ from areabox.services.wire import Header
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 URL_MAX = 1 << 16
+SOCKET = "http+unix://"
 USER_AGENT = f"areabox/{__version__}"
+_DEFAULTS = {
+    "user-agent": f"User-Agent: {USER_AGENT}",
+    "accept": "Accept: */*",
+    "accept-encoding": f"Accept-Encoding: {ACCEPTED}",
+}
 _TABLE_MAX = 512
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}(%[a-z0-9._-]{1,32})?")
 _BREAK = re.compile(r"[\0\r\n]")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "REPORT", "PROPFIND", "MKCOL"})
+_METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "REPORT", "PROPFIND", "MKCOL", "MOVE"}
+)
 _REPEATABLE = frozenset(
     {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND", "REPORT"}
 )  # RFC 9110 §9.2.2: idempotent
@@ -47,6 +56,7 @@ class Target(msgspec.Struct, frozen=True):
     path: bytes
     host_header: str
     userinfo: str = ""
+    socket: str = ""  # the path of a Unix socket; `host` is then that behind `unix:`, which nobody can type
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -56,7 +66,7 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def authority(self) -> str:
         """Return host and port as a name for people and for the limits."""
-        return self.host_header
+        return self.socket or self.host_header
 
 
 class Targets:
@@ -79,6 +89,8 @@ def read_url(url: str) -> Target:
     """Return where a URL leads; raises `Permanent`."""
     if len(url) > URL_MAX:
         raise Permanent(f"the address is {len(url)} characters long")
+    if url.startswith(SOCKET):
+        return _read_socket(url)
     try:
         parsed = httpx2.URL(url.strip())
     except (httpx2.InvalidURL, ValueError, TypeError) as error:
@@ -100,6 +112,25 @@ def read_url(url: str) -> Target:
         host_header=shown if default else f"{shown}:{port}",
         userinfo=parsed.userinfo.decode("ascii", "replace"),
     )
+
+
+def socket_url(path: str) -> str:
+    """Return the address behind which the paths of a service at a Unix socket lie."""
+    return SOCKET + quote(path, safe="")
+
+
+def host_key(path: str) -> str:
+    """Return what a socket is called among the hosts that a person typed; no host is spelt so."""
+    return f"unix:{path}"
+
+
+def _read_socket(url: str) -> Target:
+    """Return where `http+unix://%2Frun%2Fa.sock/path` leads."""
+    place, _, rest = url.removeprefix(SOCKET).partition("/")
+    path, asked = unquote(place), quote(f"/{rest.partition('#')[0]}", safe="/?&=%:@!$'()*+,;-._~")
+    if not path.startswith("/") or "\0" in path:
+        raise Permanent(f"{_shown(url)} names no socket")
+    return Target(url, SOCKET.partition(":")[0], host_key(path), 0, asked.encode(), "localhost", socket=path)
 
 
 def join_url(base: str, location: str) -> str:
@@ -135,25 +166,26 @@ def header_list(headers: Headers) -> list[tuple[str, str]]:
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     checked = []
     for name, value in pairs:
-        if _TOKEN.fullmatch(name) is None:
-            raise Permanent(f"{name[:60]!r} is no name of a header")
         if _BREAK.search(value) is not None:
-            raise Permanent(f"the header {name} holds a line break")
-        if name.lower() not in _OURS:
+            raise Permanent(f"the header {name[:60]} holds a line break")
+        if _lower(name) not in _OURS:
             checked.append((name, value))
     return checked
 
 
+@lru_cache(maxsize=1024)
+def _lower(name: str) -> str:
+    """Return a header's name in lower case; raises `Permanent` if it is none."""
+    if _TOKEN.fullmatch(name) is None:
+        raise Permanent(f"{name[:60]!r} is no name of a header")
+    return name.lower()
+
+
 def request_head(method: str, target: Target, headers: list[tuple[str, str]], length: int | None) -> bytes:
     """Return the head of a request; `length` is that of its body, None if there is none."""
-    names = {name.lower() for name, _ in headers}
+    names = {_lower(name) for name, _ in headers}
     lines = [f"Host: {target.host_header}"]
-    if "user-agent" not in names:
-        lines.append(f"User-Agent: {USER_AGENT}")
-    if "accept" not in names:
-        lines.append("Accept: */*")
-    if "accept-encoding" not in names:
-        lines.append(f"Accept-Encoding: {ACCEPTED}")
+    lines += [line for name, line in _DEFAULTS.items() if name not in names]
     lines += [f"{name}: {value}" for name, value in headers]
     if length is not None:
         lines.append(f"Content-Length: {length}")

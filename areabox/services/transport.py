@@ -10,6 +10,7 @@ decides about repeating it.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import socket
 import ssl
@@ -27,6 +28,7 @@ KEEP_S = 55.0
 KEEP_UNSAFE_S = 4.0  # common servers close after 5 s; a POST that crosses the close would be in doubt
 KEEP_AT_MOST = 128
 _SWEEP_S = 5.0
+_HERE = ipaddress.ip_address("127.0.0.1")
 _NEXT_ADDRESS_S = 0.25  # RFC 8305: an address that does not answer must not hold up the next one
 
 Key = tuple[str, str, int, str, bool, bool]
@@ -168,6 +170,8 @@ class Transport:
 
     async def _connect(self, exchange: Exchange) -> Wire:
         target = exchange.target
+        if target.socket:
+            return await self._dial_socket(target, exchange.rights)
         context = await self._trust.context(exchange.trust) if target.scheme == "https" else None
         addresses = await self.addresses(target.host, target.port, exchange.rights)
         wire = await self._dial_any(target, addresses, context)
@@ -220,6 +224,16 @@ class Transport:
                 task.add_done_callback(_drop)
         raise NotSent(f"{target.authority} cannot be reached: {_reason(errors[0])}") from errors[0]
 
+    async def _dial_socket(self, target: Target, rights: Rights) -> Wire:
+        """Connect to a Unix socket that was allowed; to the rest of areabox its answers come from the loopback."""
+        self._policy.check_socket(target.socket, rights)
+        make = lambda: Wire(target.authority, _HERE, self._gone)
+        try:
+            _, wire = await asyncio.get_running_loop().create_unix_connection(make, target.socket)
+        except OSError as error:
+            raise NotSent(f"{target.authority} cannot be reached: {_reason(error)}") from error
+        return wire
+
     async def _dial(self, target: Target, address: Address, context: ssl.SSLContext | None) -> Wire:
         _, wire = await asyncio.get_running_loop().create_connection(
             lambda: Wire(target.authority, address, self._gone),
@@ -246,7 +260,7 @@ def _keep_s(wire: Wire, *, repeatable: bool) -> float:
 def _watch(wire: Wire) -> None:
     """Let the system notice within two minutes if the other side of a silent connection is gone."""
     sock = wire.transport.get_extra_info("socket") if wire.transport is not None else None
-    if sock is None:
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):

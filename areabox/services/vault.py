@@ -68,6 +68,11 @@ class Vault:
                 "a secret cannot be decrypted: the key file is not the one that it was encrypted with"
             ) from None
 
+    def keys(self, purpose: str) -> list[bytes]:
+        """Return the keys to sign with for one purpose: that of the newest master key first, then the older ones."""
+        found = sorted(self._keys.items(), reverse=True)
+        return [HKDF(SHA256(), KEY_BYTES, None, f"areabox|{purpose}|sign".encode()).derive(key) for _, key in found]
+
     def is_old(self, sealed: bytes) -> bool:
         """Tell whether a value was sealed by a key that is being replaced."""
         return sealed[:1] != bytes([self.active])

@@ -54,9 +54,9 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "_begun", "_buffered", "_complete", "_error", "_fresh", "_gone", "_head_only", "_headed", "_interim", "_keep",
-        "_limit", "_loop", "_more", "_parser", "_parts", "_paused", "_received", "_room", "_size", "_streaming",
-        "_upgrade", "_waiter", "address", "headers", "idle_since_s", "keep_s", "name", "status", "transport",
-        "upgraded",
+        "_limit", "_loop", "_more", "_parser", "_parts", "_paused", "_poll", "_received", "_room", "_size",
+        "_streaming", "_upgrade", "_waiter", "address", "headers", "idle_since_s", "keep_s", "name", "status",
+        "transport", "upgraded",
     )  # fmt: skip
 
     def __init__(self, name: str, address: Address, gone: Callable[[Wire], None]) -> None:
@@ -66,6 +66,7 @@ class Wire(asyncio.Protocol):
         self.idle_since_s = 0.0
         self.keep_s: float | None = None  # what the server says of its patience
         self._gone = gone
+        self._poll: select.poll | None = None  # made once: the socket is the same until the connection ends
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Wire] | None = None
@@ -156,12 +157,10 @@ class Wire(asyncio.Protocol):
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        number = transport.get_extra_info("socket").fileno()
-        if number < 0:
-            return False
-        poll = select.poll()
-        poll.register(number, select.POLLIN)
-        return not poll.poll(0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
     # -- what the event loop calls
 

@@ -6,8 +6,9 @@ import asyncio
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from areabox.clock import Clock
 from areabox.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -24,10 +25,33 @@ _WALKS: Final = (
 )
 
 
-class Passwords:
-    """Hashes and verifies. The defaults are the floor of OWASP ASVS 5.0, appendix C: 19 MiB, two passes."""
+class Cost(NamedTuple):
+    """What a hash costs; the default is the floor of OWASP ASVS 5.0, appendix C."""
 
-    def __init__(self, *, memory_kib: int = 19 * 1024, passes: int = 2) -> None:
+    memory_kib: int = 19 * 1024
+    passes: int = 2
+
+
+# From the cheapest: what each takes, of the time that the first one takes. Two at once stay below 130 MiB.
+STEPS: Final = (Cost(), Cost(19 * 1024, 3), Cost(32 * 1024, 3), Cost(46 * 1024, 3), Cost(64 * 1024, 3))
+BUDGET_S: Final = 0.25
+
+
+def affordable(floor_s: float) -> Cost:
+    """Return the dearest hash that a machine makes within the budget, where the cheapest takes it `floor_s`."""
+    if floor_s <= 0:
+        return STEPS[0]
+    work = STEPS[0].memory_kib * STEPS[0].passes
+    return max(
+        (step for step in STEPS if floor_s * step.memory_kib * step.passes / work <= BUDGET_S), default=STEPS[0],
+        key=lambda step: step.memory_kib * step.passes,
+    )  # fmt: skip
+
+
+class Passwords:
+    """Hashes and verifies, at the floor until it is told what the machine affords."""
+
+    def __init__(self, *, memory_kib: int = STEPS[0].memory_kib, passes: int = STEPS[0].passes) -> None:
         self._memory_kib, self._passes = memory_kib, passes
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._made: PasswordHasher | None = None
@@ -40,6 +64,22 @@ class Passwords:
 
             self._made = PasswordHasher(time_cost=self._passes, memory_cost=self._memory_kib, parallelism=1)
         return self._made
+
+    async def calibrate(self, clock: Clock) -> Cost:
+        """Measure the machine, the better of two tries, and use and return what it affords."""
+        taken = []
+        for _ in range(2):
+            begun_s = clock.monotonic_s()
+            await self.hash("a password of the usual length")
+            taken.append(clock.monotonic_s() - begun_s)
+        cost = affordable(min(taken))
+        self.use(cost)
+        return cost
+
+    def use(self, cost: Cost) -> None:
+        """Make new hashes at this cost; older ones are made anew when their owner signs in."""
+        self._memory_kib, self._passes = cost
+        self._made = self._decoy = None
 
     async def hash(self, password: str) -> str:
         """Return the encoded hash of a password."""

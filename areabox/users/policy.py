@@ -51,17 +51,21 @@ ALL: Final = frozenset({"all"})
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who asks: an account, and what of its rights this session or token carries."""
+    """Who asks: an account, and what of its rights this session or token carries.
+
+    `behalf` is the account whose one thing, shared with this one, it works on.
+    """
 
     account_id: str
     email: str
     role: str
     scopes: frozenset[str] = ALL
+    behalf: str = ""
 
     @property
     def owner(self) -> str:
-        """Return whose things this actor sees and makes: its own."""
-        return self.account_id
+        """Return whose things this actor sees and makes: its own, or those of whom it acts for."""
+        return self.behalf or self.account_id
 
     @property
     def permissions(self) -> frozenset[str]:

@@ -22,11 +22,19 @@ AGENT_MAX: Final = 200
 _VALUE_BYTES: Final = 32
 
 _FIND = """
-select s.id, s.created, s.seen, s.expires, s.agent, a.id, a.email, a.role, a.disabled, a.created, a.seen
+select s.id, s.created, s.seen, s.expires, s.agent, s.address, s.how, s.proved,
+       a.id, a.email, a.role, a.disabled, a.created, a.seen, a.name, a.language, a.timezone, a.kind
   from session s join account a on a.id = s.account where s.id = ?
 """
 _PRUNE = "delete from session where id in (select id from session where expires < ? or seen < ? limit ?) returning id"
-_LIST = "select id, created, seen, expires, agent from session where account = ? and expires > ? order by seen desc"
+_LIST = """
+select id, created, seen, expires, agent, address, how, proved from session
+ where account = ? and expires > ? order by seen desc
+"""
+_INSERT = """
+insert into session (id, account, created, seen, expires, agent, address, how, proved)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -37,6 +45,9 @@ class Session(msgspec.Struct, frozen=True):
     seen: int
     expires: int
     agent: str
+    address: str = ""
+    how: str = "password"  # by which way it came in
+    proved: int = 0  # when whoever sits there last proved who it is
 
 
 class Entered(NamedTuple):
@@ -52,14 +63,15 @@ class Sessions:
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self._backend, self._clock = backend, clock
 
-    async def start(self, account: Account, agent: str = "", *, instead_of: str = "") -> str:
+    async def start(
+        self, account: Account, agent: str = "", *, address: str = "", how: str = "password", instead_of: str = ""
+    ) -> str:
         """Start a session and return the value for its cookie; the one of the cookie `instead_of` ends."""
         value = urlsafe_b64encode(self._clock.secret(_VALUE_BYTES)).rstrip(b"=").decode()
         now = self._clock.now_ms()
         unit = Unit().do(
-            "insert into session (id, account, created, seen, expires, agent) values (?, ?, ?, ?, ?, ?)",
-            _hash(value), account.id, now, now, now + ABSOLUTE_MS, agent[:AGENT_MAX],
-        )  # fmt: skip
+            _INSERT, _hash(value), account.id, now, now, now + ABSOLUTE_MS, agent[:AGENT_MAX], address, how, now
+        )
         if instead_of:
             unit.do("delete from session where id = ?", _hash(instead_of))
         await self._backend.commit(unit)
@@ -71,7 +83,7 @@ class Sessions:
         if row is None:
             return None
         columns = tuple(row)
-        session, account = Session(*columns[:5]), account_of(columns[5:])
+        session, account = Session(*columns[:8]), account_of(columns[8:])
         now = self._clock.now_ms()
         if account.disabled or now >= min(session.expires, session.seen + IDLE_MS):
             return None
@@ -82,6 +94,16 @@ class Sessions:
     async def end(self, value: str) -> None:
         """End the session of a cookie's value."""
         await self._backend.commit(Unit().do("delete from session where id = ?", _hash(value)))
+
+    async def prove(self, session_id: str) -> None:
+        """Note that whoever sits at a session has just proved again who it is."""
+        await self._backend.commit(
+            Unit().do("update session set proved = ? where id = ?", self._clock.now_ms(), session_id)
+        )
+
+    async def end_others(self, account: Account, keep: str = "") -> None:
+        """End all of an account's sessions but the one with the id `keep`."""
+        await self._backend.commit(Unit().do("delete from session where account = ? and id <> ?", account.id, keep))
 
     async def revoke(self, account: Account, session_id: str) -> None:
         """End one of an account's sessions; raises NotFoundError."""

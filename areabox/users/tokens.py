@@ -28,12 +28,16 @@ _FORM: Final = re.compile(rf"abx_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}
 
 _FIND = """
 select t.id, t.name, a.email, t.scopes, t.created, t.expires, t.used, t.hash,
-       a.id, a.email, a.role, a.disabled, a.created, a.seen
+       a.id, a.email, a.role, a.disabled, a.created, a.seen, a.name, a.language, a.timezone, a.kind
   from token t join account a on a.id = t.account where t.id = ?
 """
 _LIST = """
 select t.id, t.name, a.email, t.scopes, t.created, t.expires, t.used from token t join account a on a.id = t.account
  where (? = '' or t.account = ?) and t.id > ? order by t.id limit ?
+"""
+_GET = """
+select t.id, t.name, a.email, t.scopes, t.created, t.expires, t.used, t.account
+  from token t join account a on a.id = t.account where t.id = ?
 """
 _DELETE = "delete from token where id = ? and (? = '' or account = ?)"
 
@@ -87,6 +91,26 @@ class Tokens:
             )
         )  # fmt: skip
         return token, text
+
+    async def get(self, token_id: str) -> tuple[Token, str]:
+        """Return a token and the id of its account; raises NotFoundError."""
+        row = await one(self._backend, _GET, token_id)
+        if row is None:
+            raise NotFoundError(f"there is no token {token_id}")
+        return _token(tuple(row)[:7]), row["account"]
+
+    async def rotate(self, token_id: str, *, overlap_ms: int = 0) -> tuple[Token, str]:
+        """Make a token with the name, scopes and end of another, which ends, at the latest after `overlap_ms`.
+
+        Raises NotFoundError.
+        """
+        old, account_id = await self.get(token_id)
+        made = await self.create(account_id, old.user, old.name, old.scopes, expires=old.expires)
+        end = self._clock.now_ms() + overlap_ms
+        await self._backend.commit(
+            Unit().do("update token set expires = min(coalesce(expires, ?), ?) where id = ?", end, end, token_id)
+        )
+        return made
 
     def _random(self, length: int) -> str:
         number = int.from_bytes(self._clock.secret(length), "big")

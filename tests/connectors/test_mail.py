@@ -406,6 +406,19 @@ async def test_what_is_no_mail_is_not_sent(post, params, message):
     assert post.got == []
 
 
+async def test_a_question_goes_by_mail_with_a_link_for_each_choice(post):
+    page = "https://box.example.org/answer/1.x"
+    choices = [{"choice": "Delete", "url": f"{page}/1", "data": "1.x/1"}, {"choice": "<Keep>", "url": f"{page}/2", "data": "1.x/2"}]
+    await post.house.react("mail.ask", post.connection, to="bob@example.org", question="Delete\nit?", choices=choices)
+    mail = post.mail()
+    assert mail["Subject"] == "Delete it?"
+    assert mail.get_body(("plain",)).get_content().split() == ["Delete", "it?", "Delete:", f"{page}/1", "<Keep>:", f"{page}/2"]
+    html = mail.get_body(("html",)).get_content()
+    assert f'<a href="{page}/2"><b>&lt;Keep&gt;</b></a>' in html
+    with pytest.raises(Permanent, match="via of an ask step"):
+        await post.house.react("mail.ask", post.connection, to="bob@example.org", question="?")
+
+
 def test_a_mail_has_a_text_or_html(known):
     operation = known.reaction("mail.send")
     params = {"to": "bob@example.org", "subject": "s", "text": "", "html": ""}

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
-from areabox.sdk import AuthExpired, Connector, Context, Event, Permanent, RateLimited, Skip, Transient, Uncertain
+from areabox.sdk import (
+    AuthExpired,
+    Connector,
+    Context,
+    Event,
+    Field,
+    Permanent,
+    RateLimited,
+    Skip,
+    Transient,
+    Uncertain,
+)
 
 probe = Connector("probe", "Probe", about="For tests.")
 
+ASKED: list[dict[str, Any]] = []  # what questions went out with
 FAILURES = {
     "transient": Transient("it is down"),
     "limited": RateLimited("too many", 60.0),
@@ -17,6 +29,13 @@ FAILURES = {
     "uncertain": Uncertain("no answer came"),
     "skip": Skip("nothing to do"),
 }
+
+
+class Pressed(Event):
+    """A button was pressed."""
+
+    data: str = ""
+    by: str = ""
 
 
 class Happened(Event):
@@ -45,6 +64,20 @@ async def act(ctx: Context, value: Any = None, fail: str = "", times: int = 99) 
     """Answer with what it was given; never repeated blindly."""
     await _do(ctx, {"fail": fail, "times": times})
     return {"value": value}
+
+
+@probe.reaction("Ask with buttons", sentence="ask", effect="idempotent", answers="pressed", sample={})
+async def ask(ctx: Context, question: str = "", choices: Annotated[Any, Field(secret=True)] = None) -> dict[str, Any]:
+    """Keep what it was given, to be pressed by a test."""
+    ASKED.append({"question": question, "choices": choices})
+    return {}
+
+
+@probe.action("A button is pressed", sentence="a button is pressed", stream=True, dedupe=None, sample=Pressed(data="1.x/1", by="ann"))
+async def pressed(ctx: Context) -> AsyncIterator[Pressed]:
+    """Never happens by itself; tests send it."""
+    return
+    yield Pressed()
 
 
 @probe.reaction("Look", sentence="look", effect="read", sample={})

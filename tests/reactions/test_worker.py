@@ -27,6 +27,9 @@ class Engine:
         self.performed: list[str] = []
         self.at_once = self.most_at_once = 0
 
+    def known(self, job_id: str) -> Job | None:
+        return None
+
     async def perform(self, job: Job) -> ends.Outcome:
         self.performed.append(job.id)
         self.at_once += 1

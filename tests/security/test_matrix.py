@@ -23,7 +23,7 @@ from tests.security.figures import figure
 GUARDED = [route for route in routes() if route.permission != PUBLIC and route.path != "/api/v1/stream"]
 WITH_IDS = [route for route in GUARDED if "{" in route.path]
 SHARED = {"services", "users"}  # what is everybody's, or the administrators': no owner stands in its rows
-MANAGED = ("/api/v1/system", "/api/v1/audit", "/api/v1/tokens/")
+MANAGED = ("/api/v1/system", "/api/v1/audit", "/admin/", "/api/v1/tokens/")
 TRIED: Counter[str] = Counter()
 MARK = "belongs-to-the-owner"
 OWNED = HELLO.replace("area: hello", f"area: {MARK}").replace("name: Hello", f"name: {MARK}")

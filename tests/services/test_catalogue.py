@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from areabox.errors import NotFoundError
 from areabox.sdk import Connector, Event
-from areabox.services.catalogue import Catalogue
+from areabox.services.catalogue import Catalogue, Origin
 
 LAMP = '''
 """A lamp."""
@@ -48,6 +51,77 @@ def test_areaboxs_own_connectors_are_found() -> None:
     assert {"http.request", "store.get", "store.set", "store.increment", "notify.user"} <= set(
         catalogue.names("reaction")
     )
+
+
+def test_an_own_connector_is_loaded_when_somebody_first_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    inside = Catalogue._load_module
+
+    def load(self: Catalogue, name: str, origin: Origin) -> None:
+        loaded.append(name)
+        inside(self, name, origin)
+
+    monkeypatch.setattr(Catalogue, "_load_module", load)
+    catalogue = Catalogue.discover()
+    assert loaded == []
+    assert catalogue.action("schedule.cron") is not None
+    assert catalogue.reaction("store.get") is not None
+    assert catalogue.reaction("store.set") is not None
+    assert catalogue.reaction("nowhere.do") is None
+    assert catalogue.service("http").name == "HTTP"
+    assert loaded == [f"areabox.connectors.{id}" for id in ("schedule", "store", "http")]
+
+
+async def test_the_others_are_loaded_one_by_one_while_everything_else_goes_on() -> None:
+    catalogue, turns = Catalogue.discover(), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await catalogue.settle()
+    task.cancel()
+    assert turns >= len(catalogue.services()) - 1
+    assert not catalogue._waiting
+
+
+def test_no_service_brings_a_library_along_before_it_works() -> None:
+    code = """
+import sys, areabox.app
+from areabox.services.catalogue import Catalogue
+before = set(sys.modules)
+assert len(Catalogue.discover().services()) > 30
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - {"areabox"} - sys.stdlib_module_names))
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == []
+
+
+def test_one_file_is_one_service_named_by_its_id() -> None:
+    for service in Catalogue.discover().services():
+        assert service.source == f"areabox.connectors.{service.id}"
+        for operation in (*service.actions.values(), *service.reactions.values()):
+            foreign = [old for old in operation.was if "." in old and not old.startswith(f"{service.id}.")]
+            assert not foreign, "nobody would find it before the service is loaded"
+
+
+def test_an_own_connector_that_is_broken_is_told_and_the_others_live_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = Catalogue.discover()
+    monkeypatch.setitem(sys.modules, "areabox.connectors.http", None)
+    assert catalogue.reaction("http.request") is None
+    assert catalogue.reaction("store.get") is not None
+    assert [error.source for error in catalogue.errors()] == ["areabox.connectors.http"]
+
+
+def test_an_id_of_today_wins_over_a_former_one_of_another_service(folder: Path) -> None:
+    put(folder, "lamp.py", LAMP.replace('"light"', '"store.get"'))
+    catalogue = Catalogue.discover(folder.parent)
+    found = catalogue.reaction("store.get")
+    assert found is not None
+    assert found.service == "store"
 
 
 def test_a_file_that_is_dropped_in_is_available(folder: Path) -> None:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from areabox.errors import InputError
-from areabox.users.passwords import AT_ONCE, Passwords, check
+from areabox.users.passwords import AT_ONCE, Cost, Passwords, affordable, check
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,13 @@ async def test_at_most_two_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -
     encoded = await passwords.hash("correct horse battery")
     await asyncio.gather(*(passwords.verify(encoded, "wrong") for _ in range(20)))
     assert most <= AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("floor_s", "memory_mib", "passes"), [(0.0, 19, 2), (0.5, 19, 2), (0.09, 32, 3), (0.04, 64, 3), (0.001, 64, 3), (0.16, 19, 3)]
+)
+def test_a_hash_is_as_dear_as_the_machine_affords(floor_s: float, memory_mib: int, passes: int) -> None:
+    cost = affordable(floor_s)
+    assert (cost.memory_kib // 1024, cost.passes) == (memory_mib, passes)
+    work = cost.memory_kib * cost.passes / (19 * 1024 * 2)
+    assert floor_s * work <= 0.25 or cost == Cost()

@@ -5,11 +5,13 @@ from areabox.gateway.api import (
     audit,
     connections,
     events,
+    invitations,
     machine,
     me,
     notices,
     runs,
     services,
+    shares,
     stream,
     system,
     tokens,
@@ -17,5 +19,6 @@ from areabox.gateway.api import (
 )
 
 MODULES = (
-    areas, runs, events, services, connections, me, users, tokens, audit, notices, system, stream, machine,
+    areas, runs, events, services, connections, me, users, invitations, shares, tokens, audit, notices, system, stream,
+    machine,
 )  # fmt: skip

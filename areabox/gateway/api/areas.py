@@ -113,6 +113,7 @@ async def schema(ask: Ask) -> Answer:
     """Show the JSON Schema of the area document, with the operations of this areabox."""
     from areabox.areas.schema import schema as area_schema
 
+    await ask.parts.catalogue.settle()
     content = msgspec.json.encode(area_schema(ask.parts.catalogue))
     return Answer(value=content, media_type="application/schema+json", headers={"cache-control": "max-age=60"})
 
@@ -136,7 +137,7 @@ _AREA = "/api/v1/areas/{area}"
 ROUTES: tuple[Route, ...] = (
     get("/api/v1/areas", list_, "areas:read", answer=Page[AreaView]),
     post("/api/v1/areas", create, "areas:write", answer=AreaView, status=201, accepts=DOCUMENT, audit="area.create"),
-    get(_AREA, show, "areas:read", answer=AreaView),
+    get(_AREA, show, "areas:read", answer=AreaView, media_types=("application/json", "application/yaml")),
     put(_AREA, replace, "areas:write", answer=AreaView, accepts=DOCUMENT, audit="area.put"),
     patch(
         _AREA, change, "areas:write", answer=AreaView, accepts=bodies.JSON | {"application/merge-patch+json"},
@@ -150,5 +151,7 @@ ROUTES: tuple[Route, ...] = (
     post(
         "/api/v1/apply", apply, "areas:write", answer=list[ChangeView], body_max=bodies.IMPORT_MAX, audit="area.apply"
     ),
-    get("/api/v1/schema/area.json", schema, PUBLIC, answer=dict[str, Any]),
+    get(
+        "/api/v1/schema/area.json", schema, PUBLIC, answer=dict[str, Any], media_types=("application/schema+json",)
+    ),
 )  # fmt: skip

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 async def about(ask: Ask) -> dict[str, Any]:
     """Say who asks, what time it is, and which services there are."""
+    await ask.parts.catalogue.settle()
     services = [
         {
             "name": service.id,
@@ -68,6 +69,6 @@ def _document(version: str) -> bytes:
 ROUTES: tuple[Route, ...] = (
     get("/about.json", about, PUBLIC, answer=dict[str, Any]),
     get("/ready", ready, PUBLIC, answer=ReadyView),
-    get("/metrics", metrics, "system:read", loopback=True, answer=str),
+    get("/metrics", metrics, "system:read", loopback=True, answer=str, media_types=("text/plain",)),
     get("/api/openapi.json", openapi, "me:read", loopback=True, answer=dict[str, Any]),
 )

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from areabox.errors import NotAllowedError
-from areabox.gateway.routes import Answer, Ask, Page, Route, delete, get, put, rfc3339
+from areabox.gateway import leaving, security
+from areabox.gateway.routes import Answer, Ask, Page, Route, delete, get, patch, post, put, rfc3339
 from areabox.gateway.shapes import MeView, SessionView
 from areabox.users.sessions import csrf
 
@@ -19,12 +20,31 @@ class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: str
 
 
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How I am called, in which language areabox speaks to me, in which zone my times are; what is not given stays."""
+
+    name: str | None = None
+    language: str | None = None
+    timezone: str | None = None
+
+
+class Leave(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """My password, and whether my areas and connections go, too; without that I must have none."""
+
+    password: str
+    everything: bool = False
+
+
 async def show(ask: Ask) -> dict[str, Any]:
     """Show who asks, and what it may do."""
     actor, caller = ask.actor, ask.caller
+    account = await ask.parts.accounts.get(actor.account_id) if actor.account_id else None
     return {
         "id": actor.account_id,
         "email": actor.email,
+        "name": account.name if account else "",
+        "language": account.language if account else "",
+        "timezone": account.timezone if account else "",
         "role": actor.role,
         "via": caller.via,
         "scopes": sorted(actor.scopes),
@@ -42,6 +62,45 @@ async def password(ask: Ask, body: NewPassword) -> None:
     await accounts.set_password(account, body.password, keep_session=ask.caller.session_id)
 
 
+async def profile(ask: Ask, body: Profile) -> dict[str, Any]:
+    """Change my name, language or time zone."""
+    account = await ask.parts.accounts.get(ask.actor.account_id)
+    await ask.parts.accounts.set_profile(
+        account,
+        name=account.name if body.name is None else body.name,
+        language=account.language if body.language is None else body.language,
+        timezone=account.timezone if body.timezone is None else body.timezone,
+    )
+    return await show(ask)
+
+
+async def export(ask: Ask) -> Answer:
+    """Take along what areabox keeps of me, without secrets."""
+    account = await ask.parts.accounts.get(ask.actor.account_id)
+    headers = {"content-disposition": 'attachment; filename="areabox-me.json"'}
+    return Answer(value=await leaving.belongings(ask.parts, account), headers=headers)
+
+
+async def leave(ask: Ask, body: Leave) -> Answer:
+    """Remove my account; with `everything` my areas and connections, too."""
+    if ask.caller.via == "token":
+        raise NotAllowedError("a token cannot remove its account")
+    account = await ask.parts.accounts.check(ask.actor.email, body.password, address=ask.peer.address)
+    if body.everything:
+        await leaving.clear(ask.parts, account)
+    else:
+        await ask.parts.accounts.delete(account)
+    headers = {"set-cookie": security.cookie("", ask.peer)}
+    return Answer(value=None, status=204, headers=headers, object=account.email)
+
+
+async def end_sessions(ask: Ask) -> Answer:
+    """Log all browsers out but this one."""
+    account = await ask.parts.accounts.get(ask.actor.account_id)
+    await ask.parts.sessions.end_others(account, ask.caller.session_id)
+    return Answer()
+
+
 async def sessions(ask: Ask) -> Page[Any]:
     """List the browsers in which I am logged in."""
     found = await ask.parts.sessions.list(ask.actor.account_id)
@@ -49,6 +108,8 @@ async def sessions(ask: Ask) -> Page[Any]:
         {
             "id": session.id,
             "agent": session.agent,
+            "address": session.address,
+            "how": session.how,
             "current": session.id == ask.caller.session_id,
             "created": rfc3339(session.created),
             "seen": rfc3339(session.seen),
@@ -68,7 +129,11 @@ async def end_session(ask: Ask, id: str) -> Answer:
 
 ROUTES: tuple[Route, ...] = (
     get("/api/v1/me", show, "me:read", answer=MeView),
+    patch("/api/v1/me", profile, "me:write", answer=MeView, audit="me.profile"),
+    get("/api/v1/me/export", export, "me:read", answer=dict[str, Any]),
+    post("/api/v1/me/delete", leave, "me:write", status=204, audit="user.delete"),
     put("/api/v1/me/password", password, "me:write", audit="me.password"),
     get("/api/v1/me/sessions", sessions, "me:read", answer=Page[SessionView]),
+    delete("/api/v1/me/sessions", end_sessions, "me:write", audit="me.logout"),
     delete("/api/v1/me/sessions/{id}", end_session, "me:write", audit="me.logout"),
 )

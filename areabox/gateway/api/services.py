@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 async def list_(ask: Ask) -> Page[Any]:
     """List all services, and the connectors that could not be loaded."""
+    await ask.parts.catalogue.settle()
     broken = [_broken(error.source, error.message) for error in ask.parts.catalogue.errors()]
     return Page([view(service) for service in ask.parts.catalogue.services()] + broken, None)
 

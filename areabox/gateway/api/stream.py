@@ -24,4 +24,4 @@ async def watch(ask: Ask, query: Topics) -> Answer:
     return Answer(value=stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
-ROUTES: tuple[Route, ...] = (get("/api/v1/stream", watch, "me:read", answer=str),)
+ROUTES: tuple[Route, ...] = (get("/api/v1/stream", watch, "me:read", answer=str, media_types=("text/event-stream",)),)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from areabox.clock import encode_id
+from areabox.gateway import maintenance
 from areabox.gateway.parts import Parts, Probe
 from areabox.gateway.routes import Ask, Route, get, post
 from areabox.gateway.shapes import SummaryView, SystemView
@@ -53,6 +54,7 @@ async def numbers(parts: Parts, owner: str) -> dict[str, int]:
 async def show(ask: Ask) -> dict[str, Any]:
     """Show how areabox itself does."""
     probes = await probe(ask.parts)
+    await ask.parts.catalogue.settle()
     errors = ask.parts.catalogue.errors()
     return {
         "version": ask.parts.site.version,
@@ -60,6 +62,7 @@ async def show(ask: Ask) -> dict[str, Any]:
         "probes": views(probes),
         "queue": msgspec.to_builtins(ask.parts.backend.stats()),
         "connector_errors": [{"source": error.source, "message": error.message} for error in errors],
+        "maintenance": await ask.parts.maintenance.now() is not None,
         "facts": await ask.parts.facts() if ask.parts.facts is not None else {},
     }
 
@@ -94,6 +97,21 @@ async def resume(ask: Ask) -> dict[str, Any]:
     return await _pause(ask, paused=False)
 
 
+class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether somebody works on this areabox; what people are told meanwhile, and after how long they may ask again."""
+
+    on: bool
+    message: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = maintenance.Notice().message
+    retry_after_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = maintenance.RETRY_S
+
+
+async def work(ask: Ask, body: Work) -> dict[str, Any]:
+    """Tell everybody to come back later (503), or serve them again; deliveries are taken all the time."""
+    notice = maintenance.Notice(body.message, body.retry_after_s) if body.on else None
+    await ask.parts.maintenance.set(notice)
+    return await show(ask)
+
+
 async def _pause(ask: Ask, *, paused: bool) -> dict[str, Any]:
     if ask.parts.pause is not None:
         await ask.parts.pause(paused=paused)
@@ -103,6 +121,7 @@ async def _pause(ask: Ask, *, paused: bool) -> dict[str, Any]:
 ROUTES: tuple[Route, ...] = (
     post("/api/v1/system/pause", pause, "system:write", answer=SystemView, audit="system.pause"),
     post("/api/v1/system/resume", resume, "system:write", answer=SystemView, audit="system.resume"),
+    post("/api/v1/system/maintenance", work, "system:write", answer=SystemView, audit="system.maintenance"),
     get("/api/v1/summary", summary, "areas:read", answer=SummaryView),
     get("/api/v1/system", show, "system:read", answer=SystemView),
 )

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from areabox.areas.durations import parse_duration, parse_time
-from areabox.errors import AreaboxError, InputError, NotAllowedError, Problem
+from areabox.errors import AreaboxError, InputError, NotAllowedError, NotFoundError, Problem
 from areabox.gateway.routes import Answer, Ask, Listing, Page, Route, delete, get, page, post, rfc3339
 from areabox.gateway.shapes import NewTokenView, TokenView
-from areabox.users.policy import check_scopes, may_grant
+from areabox.users.policy import check_scopes, may_change, may_grant
 
 if TYPE_CHECKING:
     from areabox.users.tokens import Token
+
+
+OVERLAP_MAX_MS = 7 * 86_400_000
 
 
 class Search(Listing, frozen=True, kw_only=True):
@@ -31,6 +34,12 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str | None = None
 
 
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the old token is still good, at most a week: time to put the new one everywhere."""
+
+    overlap: str = "0s"
+
+
 async def list_(ask: Ask, query: Search) -> Page[Any]:
     """List tokens, without their texts."""
     whose = None if ask.actor.allows("users:read") else ask.actor.account_id
@@ -43,16 +52,40 @@ async def list_(ask: Ask, query: Search) -> Page[Any]:
 async def create(ask: Ask, body: NewToken) -> Answer:
     """Make a token; its text is in this answer, and nowhere else."""
     scopes = check_scopes(body.scopes)
-    if ask.caller.via == "local" and body.user:
-        account = await ask.parts.accounts.get(body.user)
-        account_id, email = account.id, account.email
-    else:
-        account_id, email = _mine(ask, body.user), ask.actor.email
-        if not may_grant(ask.actor, scopes):
-            raise NotAllowedError("a token cannot have more rights than who makes it")
+    account_id, email = await _whose(ask, body.user, scopes)
     expires = None if body.expires is None else _expiry(ask, body.expires)
     token, text = await ask.parts.tokens.create(account_id, email, body.name, scopes, expires=expires)
     return Answer(value={**view(token), "token": text}, object=f"{email} {token.id}")
+
+
+async def _whose(ask: Ask, user: str | None, scopes: list[str]) -> tuple[str, str]:
+    """Return the account for which the actor may make a token: its own, a service account, on the machine any."""
+    account = await ask.parts.accounts.get(user) if user and _manages(ask) else None
+    if ask.caller.via == "local" and account is not None:
+        return account.id, account.email
+    if not may_grant(ask.actor, scopes):
+        raise NotAllowedError("a token cannot have more rights than who makes it")
+    if account is not None and account.kind == "service" and may_change(ask.actor, role=account.role):
+        return account.id, account.email
+    return _mine(ask, user), ask.actor.email
+
+
+def _manages(ask: Ask) -> bool:
+    return ask.caller.via == "local" or ask.actor.allows("users:write")
+
+
+async def rotate(ask: Ask, id: str, body: Rotation) -> Answer:
+    """Replace a token by one with another text; the old one ends, at once or after a while."""
+    old, _ = await ask.parts.tokens.get(id)
+    try:
+        await _whose(ask, old.user, old.scopes)
+    except NotAllowedError:
+        raise NotFoundError(f"there is no token {id}") from None
+    overlap_ms = int(parse_duration(body.overlap))
+    if not 0 <= overlap_ms <= OVERLAP_MAX_MS:
+        raise InputError("too long", [Problem("/overlap", "at most 7d")])
+    token, text = await ask.parts.tokens.rotate(id, overlap_ms=overlap_ms)
+    return Answer(value={**view(token), "token": text}, object=f"{token.user} {id} {token.id}")
 
 
 async def remove(ask: Ask, id: str) -> Answer:
@@ -97,5 +130,9 @@ def view(token: Token) -> dict[str, Any]:
 ROUTES: tuple[Route, ...] = (
     get("/api/v1/tokens", list_, "tokens:read", answer=Page[TokenView]),
     post("/api/v1/tokens", create, "tokens:write", answer=NewTokenView, status=201, secret=True, audit="token.create"),
+    post(
+        "/api/v1/tokens/{id}/rotate", rotate, "tokens:write", answer=NewTokenView, status=201, secret=True,
+        audit="token.rotate",
+    ),
     delete("/api/v1/tokens/{id}", remove, "tokens:write", audit="token.delete"),
-)
+)  # fmt: skip

@@ -14,11 +14,13 @@ from areabox.users.policy import may_change
 
 
 class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An account; without a password nobody can log in to it."""
+    """An account; without a password nobody can log in to it. A `service` one is a program's."""
 
     email: str
     role: str
     password: str | None = None
+    name: str = ""
+    service: bool = False
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,9 +41,10 @@ async def list_(ask: Ask, query: Listing) -> Page[Any]:
 async def create(ask: Ask, body: NewAccount) -> Answer:
     """Create an account."""
     _check(ask, body.role)
-    if not await ask.parts.accounts.exist() and body.role != "owner":
+    if not await ask.parts.accounts.exist() and (body.role != "owner" or body.service):
         raise InputError("the first account must be an owner", [Problem("/role", "must be owner")])
-    account = await ask.parts.accounts.create(body.email, body.password, body.role)
+    kind = "service" if body.service else "person"
+    account = await ask.parts.accounts.create(body.email, body.password, body.role, name=body.name, kind=kind)
     await ask.parts.setup.issue()  # which closes the setup, now that there is an account
     headers = {"location": f"/api/v1/users/{account.id}"}
     return Answer(value=view(account), headers=headers, object=account.email)
@@ -77,10 +80,12 @@ async def remove(ask: Ask, id: str) -> Answer:
 
 
 async def reset_2fa(ask: Ask, id: str) -> Answer:
-    """Remove an account's second factors."""
+    """Remove an account's second factors, and end its sessions."""
     account = await ask.parts.accounts.get(id)
     _check(ask, account.role)
-    raise ConflictError(f"{account.email} has no second factor")
+    if not await ask.parts.people.factors.reset(account.id):
+        raise ConflictError(f"{account.email} has no second factor")
+    return Answer(value=view(account), object=account.email)
 
 
 def _check(ask: Ask, *roles: str | None) -> None:
@@ -93,6 +98,8 @@ def view(account: Account) -> dict[str, Any]:
     return {
         "id": account.id,
         "email": account.email,
+        "name": account.name,
+        "kind": account.kind,
         "role": account.role,
         "disabled": account.disabled,
         "created": rfc3339(account.created),

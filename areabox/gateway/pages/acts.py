@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 from areabox.errors import NotFoundError
 from areabox.gateway import bodies
-from areabox.gateway.pages.entrance import FORM, FORM_MAX, to
+from areabox.gateway.entering import to
+from areabox.gateway.pages.entrance import FORM, FORM_MAX
 from areabox.gateway.routes import Answer, Ask, Handle, Route
 
 SEEN_MAX = 100

@@ -1,14 +1,14 @@
-"""The way in and out: the first account, log in, log out."""
+"""The way in and out: the first account, log in with a password and a second factor, log out."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-from areabox.errors import AreaboxError, InputError, NotAllowedError
-from areabox.gateway import bodies, security
+from areabox.errors import InputError, NotAllowedError
+from areabox.gateway import bodies, entering, proving, security
+from areabox.gateway.entering import next_of, to
 from areabox.gateway.pages.rendering import render
 from areabox.gateway.routes import Answer, Ask, Route, get, post
-from areabox.users.accounts import Account
 from areabox.users.policy import PUBLIC
 from areabox.users.throttle import TooManyTriesError
 
@@ -20,7 +20,7 @@ async def login_form(ask: Ask) -> Answer:
     """Show the log-in form, or the setup while there is no account."""
     if not await ask.parts.accounts.exist():
         return to("/setup")
-    return render(ask, "login", next=_next(ask), email="", problem="")
+    return _login(ask, "", "")
 
 
 async def login(ask: Ask) -> Answer:
@@ -30,15 +30,51 @@ async def login(ask: Ask) -> Answer:
     try:
         account = await ask.parts.accounts.check(email, given.get("password", ""), address=ask.peer.address)
     except (NotAllowedError, TooManyTriesError) as error:
-        await _failed(ask, email, error)
-        status = 429 if isinstance(error, TooManyTriesError) else 422
-        return render(ask, "login", status=status, next=_next(ask), email=email, problem=str(error))
-    return await _enter(ask, account, _next(ask))
+        if isinstance(error, TooManyTriesError):
+            return _login(ask, email, str(error), 429)
+        await entering.failed(ask, email)
+        return _login(ask, email, str(error), 422)
+    return await entering.after_password(ask, account, next_of(ask))
 
 
-async def _failed(ask: Ask, email: str, error: AreaboxError) -> None:
-    if isinstance(error, NotAllowedError):  # at most ten in a quarter of an hour, so that the log cannot be flooded
-        await ask.parts.audit.record(email[:80], ask.peer.address, "login.failed", "")
+def _login(ask: Ask, email: str, problem: str, status: int = 200) -> Answer:
+    people = ask.parts.people
+    return render(
+        ask, "login", status=status, next=next_of(ask), email=email, problem=problem, registration=people.registration
+    )
+
+
+async def second_form(ask: Ask) -> Answer:
+    """Ask for the second factor."""
+    found = await ask.parts.people.pending.look(entering.SECOND, security.step_value(ask.headers, ask.peer))
+    if found is None or found.account is None:
+        return to("/login")
+    return await _second(ask, found.account, "")
+
+
+async def second(ask: Ask) -> Answer:
+    """Take a code of the authenticator or a recovery code, and let in whoever gave the password before."""
+    pending, value = ask.parts.people.pending, security.step_value(ask.headers, ask.peer)
+    found = await pending.look(entering.SECOND, value)
+    if found is None or found.account is None:
+        return to("/login")
+    account = await ask.parts.accounts.get(found.account)
+    try:
+        kind = await proving.take_code(ask, account, bodies.form(ask.body).get("code", ""))
+    except TooManyTriesError as error:
+        return await _second(ask, account.id, str(error), 429)
+    except InputError as error:
+        await pending.miss(entering.SECOND, value)
+        await entering.failed(ask, account.email, "login.second_failed")
+        return await _second(ask, account.id, str(error), 422)
+    if account.disabled or await pending.take(entering.SECOND, value) is None:
+        return to("/login")
+    return await entering.enter(ask, account, entering.own_page(found.data["next"]), kind)
+
+
+async def _second(ask: Ask, account_id: str, problem: str, status: int = 200) -> Answer:
+    standing = await ask.parts.people.factors.standing(account_id)
+    return render(ask, "second", status=status, standing=standing, problem=problem)
 
 
 async def logout(ask: Ask) -> Answer:
@@ -67,7 +103,7 @@ async def setup(ask: Ask) -> Answer:
     except (NotAllowedError, InputError) as error:
         return _setup(ask, given, str(error), status=422)
     await ask.parts.audit.record(account.email, ask.peer.address, "user.setup", account.email)
-    return await _enter(ask, account, "/")
+    return await entering.enter(ask, account, "/", "password")
 
 
 def _setup(ask: Ask, given: dict[str, str], problem: str, status: int = 200) -> Answer:
@@ -78,32 +114,16 @@ def _setup(ask: Ask, given: dict[str, str], problem: str, status: int = 200) -> 
     )  # fmt: skip
 
 
-async def _enter(ask: Ask, account: Account, where: str) -> Answer:
-    old = security.session_value(ask.headers, ask.peer)
-    value = await ask.parts.sessions.start(account, ask.headers.get("user-agent", ""), instead_of=old)
-    await ask.parts.audit.record(account.email, ask.peer.address, "login", "")
-    return to(where, {"set-cookie": security.cookie(value, ask.peer)})
-
-
-def to(path: str, headers: dict[str, str] | None = None) -> Answer:
-    """Return a redirection, after which the browser reads."""
-    return Answer(value=b"", status=303, media_type="text/plain", headers={"location": path, **(headers or {})})
-
-
 def entrance(path: str) -> str:
     """Return the address of the log-in form that leads back to a page."""
     return f"/login?next={quote(path)}" if path != "/" else "/login"
 
 
-def _next(ask: Ask) -> str:
-    """Return the page to show after the log-in: one of ours, whatever the address says."""
-    given = bodies.form(ask.query_string).get("next", "/")
-    return given if given.startswith("/") and not given.startswith(("//", "/\\")) and given.isprintable() else "/"
-
-
 ROUTES: tuple[Route, ...] = (
     get("/login", login_form, PUBLIC, page=True),
     post("/login", login, PUBLIC, page=True, accepts=FORM, body_max=FORM_MAX),
+    get("/login/2fa", second_form, PUBLIC, page=True),
+    post("/login/2fa", second, PUBLIC, page=True, accepts=FORM, body_max=FORM_MAX),
     post("/logout", logout, PUBLIC, page=True, accepts=FORM, body_max=FORM_MAX),
     get("/setup", setup_form, PUBLIC, page=True),
     post("/setup", setup, PUBLIC, page=True, accepts=FORM, body_max=FORM_MAX),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -10,9 +11,10 @@ from urllib.parse import quote
 import msgspec
 from markupsafe import Markup, escape
 
+from areabox.gateway import bodies
 from areabox.gateway.pages.static import address
 from areabox.gateway.problems import Refusal
-from areabox.gateway.routes import Answer, Ask, rfc3339
+from areabox.gateway.routes import Answer, Ask, Route, rfc3339
 from areabox.gateway.security import Caller
 from areabox.resources import directory
 from areabox.users.sessions import csrf
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
 HTML = "text/html"
 VALUE_MAX = 20_000
+THEMES = ("light", "dark")
+# What a button did, said on the page that it leads to: `to("/areas?said=deleted")`.
+SAID = {
+    "saved": "Saved.", "deleted": "Deleted.", "created": "Created.", "imported": "Imported, switched off.",
+    "on": "Switched on.", "off": "Switched off.", "works": "The service answered: it works.", "replayed": "Replayed.",
+    "retried": "Tried again.", "cancelled": "Cancelled.", "restored": "Restored.", "published": "Published.",
+}  # fmt: skip
 NONE = "\u2013"  # an en dash
 SIGNS = {
     "done": "✓", "failed": "✕", "uncertain": "▲", "held": "▲", "skipped": NONE, "cancelled": NONE, "collected": NONE,
@@ -35,9 +44,39 @@ _KINDS = {
 
 
 def render(ask: Ask, template: str, status: int = 200, headers: dict[str, str] | None = None, **names: Any) -> Answer:
-    """Return a page."""
-    html = environment().get_template(f"pages/{template}.html").render(names | _frame(ask.caller, ask.path))
-    return Answer(value=html.encode(), status=status, media_type=HTML, headers=headers or {})
+    """Return a page; where htmx asks for an element whose id is a block of the template, that block alone."""
+    page = environment().get_template(f"pages/{template}.html")
+    part = _part(ask.headers, page.blocks)
+    html = page.render(names | _frame(ask.caller, ask.path) | {"part": part, **_chosen(ask)})
+    varies = {"vary": "HX-Request, HX-Target", **(headers or {})}
+    return Answer(value=html.encode(), status=status, media_type=HTML, headers=varies)
+
+
+def _part(headers: Mapping[str, str], blocks: Mapping[str, Any]) -> str:
+    if headers.get("hx-request") != "true":
+        return ""
+    name = headers.get("hx-target", "").rpartition("#")[2]
+    return name if name in blocks else ""
+
+
+def _chosen(ask: Ask) -> dict[str, str]:
+    """Return what a browser chose, and what the last button did, by its key."""
+    said = bodies.form(ask.query_string).get("said", "") if b"said=" in ask.query_string else ""
+    cookies = f"; {ask.headers.get('cookie', '')};"
+    theme = next((one for one in THEMES if f"; theme={one};" in cookies), "")
+    return {"theme": theme, "said": SAID.get(said, "")}
+
+
+def routed(path: str) -> bool:
+    """Return whether there is a page at an address, so that nothing links to what is not there."""
+    from areabox.gateway import http
+
+    return path in _pages(http.routes)
+
+
+@functools.cache
+def _pages(routes: Callable[[], list[Route]]) -> frozenset[str]:
+    return frozenset(route.path for route in routes() if route.method == "GET")
 
 
 def refused(told: Refusal, path: str) -> bytes:
@@ -66,7 +105,7 @@ def environment() -> Environment:
     made.filters |= {"sign": sign, "tone": tone, "moment": moment, "iso": rfc3339, "took": took, "value": value}
     made.filters["ticks"] = ticks
     made.filters["segment"] = lambda text: quote(str(text), safe="")
-    made.globals["asset"] = address
+    made.globals |= {"asset": address, "routed": routed, "part": "", "theme": "", "said": ""}
     return made
 
 

@@ -115,6 +115,8 @@ def _branches(kind: str, step: dict[str, Any], catalogue: Catalogue) -> Iterator
             yield Line("", "", f"branch {number}", below=outline(steps, catalogue))
     elif step.get("then"):
         yield from outline(step["then"], catalogue)
+    elif kind == "ask" and isinstance(step["ask"], dict) and step["ask"].get("via"):
+        yield Line("", "", "asked by", below=outline(step["ask"]["via"], catalogue))
     if step.get("else"):
         yield Line("", "", "otherwise", below=outline(step["else"], catalogue))
     if isinstance(step.get("on_error"), list):
