@@ -20,7 +20,7 @@ API = [route for route in routes() if route.path.startswith("/api/v1")]
 GUARDED = [route for route in routes() if route.permission != PUBLIC and not route.page]
 PUBLIC_PATHS = {
     "/about.json", "/ready", "/login", "/login/2fa", "/logout", "/setup", "/static/{name}", "/favicon.ico", "/api/v1/schema/area.json",
-    "/answer/{token}", "/answer/{token}/{number}", "/login/2fa", "/invite/{token}", "/register", "/reset", "/reset/{token}",
+    "/answer/{token}", "/answer/{token}/{number}", "/invite/{token}", "/register", "/reset", "/reset/{token}",
 }  # fmt: skip
 
 
