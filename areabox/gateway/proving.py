@@ -1,55 +1,31 @@
-"""Is it still the one who signed in? What changes how somebody comes in asks for that again, after 15 minutes.
+"""Is it still the one who signed in? What changes how somebody comes in asks for the password again, and for a code.
 
-By the password and, where there is one, a code. A token proves nothing.
+A token proves nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from areabox.errors import ConflictError, InputError, NotAllowedError, Problem
-from areabox.gateway.problems import RefusedError
+from areabox.errors import InputError, NotAllowedError, Problem
 
 if TYPE_CHECKING:
     from areabox.gateway.routes import Ask
     from areabox.users.accounts import Account
 
-FRESH_MS: Final = 900_000
 
+async def again(ask: Ask, password: str, code: str) -> Account:
+    """Return who asks, by the password and, where there is a second factor, a code of it.
 
-class StaleError(RefusedError):
-    """Whoever asks must prove again who it is; pages lead to where that is done."""
-
-    def __init__(self) -> None:
-        super().__init__(403, "prove again who you are: POST /api/v1/me/prove, or sign in anew")
-
-
-def is_fresh(ask: Ask) -> bool:
-    """Return whether whoever asks has proved within a quarter of an hour who it is."""
-    return ask.caller.via == "local" or ask.parts.clock.now_ms() - ask.caller.proved < FRESH_MS
-
-
-async def proven(ask: Ask) -> Account:
-    """Return who asks, if that is beyond doubt; raises ConflictError for tokens, `StaleError`."""
-    if ask.caller.via not in ("session", "local") or not ask.actor.account_id:
-        raise ConflictError("how somebody signs in is changed in a browser that is signed in, not by a token")
-    if not is_fresh(ask):
-        raise StaleError
-    return await ask.parts.accounts.get(ask.actor.account_id)
-
-
-async def prove(ask: Ask, password: str, code: str) -> None:
-    """Take the password and the code of whoever asks; raises NotAllowedError, InputError, `TooManyTriesError`."""
-    if ask.caller.via != "session":
-        raise ConflictError("only a browser that is signed in proves anything")
-    factors = ask.parts.people.factors
+    Raises NotAllowedError, InputError, `TooManyTriesError`.
+    """
+    refuse_token(ask, "change how somebody signs in")
     account = await ask.parts.accounts.check(ask.actor.email, password, address=ask.peer.address)
-    standing = await factors.standing(account.id)
-    if standing.asks:
+    if (await ask.parts.people.factors.standing(account.id)).asks:
         if not code:
             raise InputError("a code is asked for, too", [Problem("/code", "must be given")])
         await take_code(ask, account, code)
-    await ask.parts.sessions.prove(ask.caller.session_id)
+    return account
 
 
 async def take_code(ask: Ask, account: Account, code: str) -> str:

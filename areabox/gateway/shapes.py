@@ -233,6 +233,26 @@ class MeView(TypedDict):
     csrf: NotRequired[str]
 
 
+class FactorsView(TypedDict):
+    """What is asked for beside the password; `recovery` counts the codes that are left."""
+
+    totp: bool
+    recovery: int
+
+
+class Authenticator(TypedDict):
+    """What an authenticator needs: the secret as it is typed, and the address that its picture says."""
+
+    secret: str
+    uri: str
+
+
+class RecoveryCodes(TypedDict):
+    """Codes for when the authenticator is gone, each taken once."""
+
+    codes: list[str]
+
+
 class SessionView(TypedDict):
     """A browser that is logged in."""
 

@@ -70,6 +70,11 @@ class Factors:
             raise ConflictError("there is an authenticator already; remove it first")
         return secret
 
+    async def begun(self, account_id: str) -> bytes | None:
+        """Return the secret of an authenticator that has not given a code yet, None if there is none."""
+        row = await one(self._backend, _TOTP, account_id)
+        return self._secret(account_id, row["secret"]) if row is not None and row["confirmed"] is None else None
+
     async def confirm(self, account_id: str, given: str) -> list[str]:
         """Let a new authenticator count, by its first code, and return the recovery codes; raises InputError."""
         row = await one(self._backend, _TOTP, account_id)

@@ -95,12 +95,6 @@ class Sessions:
         """End the session of a cookie's value."""
         await self._backend.commit(Unit().do("delete from session where id = ?", _hash(value)))
 
-    async def prove(self, session_id: str) -> None:
-        """Note that whoever sits at a session has just proved again who it is."""
-        await self._backend.commit(
-            Unit().do("update session set proved = ? where id = ?", self._clock.now_ms(), session_id)
-        )
-
     async def end_others(self, account: Account, keep: str = "") -> None:
         """End all of an account's sessions but the one with the id `keep`."""
         await self._backend.commit(Unit().do("delete from session where account = ? and id <> ?", account.id, keep))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -54,20 +53,6 @@ def test_deliveries_pass_kong_without_anybodys_name(kong: dict[str, Any]) -> Non
     assert not any(plugin["name"] == "basic-auth" for plugin in hooks["plugins"])
     transformer = next(plugin for plugin in hooks["plugins"] if plugin["name"] == "request-transformer")
     assert "X-Consumer-Username" in transformer["config"]["remove"]["headers"]
-
-
-def test_keycloaks_client_has_the_code_flow_with_pkce_and_nothing_else() -> None:
-    realm = json.loads((PACKAGING / "keycloak" / "realm.json").read_text(encoding="utf-8"))
-    [client] = realm["clients"]
-    flows = {name: value for name, value in client.items() if name.endswith(("FlowEnabled", "GrantsEnabled", "AccountsEnabled"))}
-    assert {name for name, on in flows.items() if on} == {"standardFlowEnabled"}
-    assert client["attributes"]["pkce.code.challenge.method"] == "S256"
-    assert client["secret"] == "${AREABOX_CLIENT_SECRET}"
-    assert not any("*" in address for address in client["redirectUris"])
-    assert all(address.startswith("https://areabox.example.org/") for address in client["redirectUris"])
-    assert [mapper["config"]["claim.name"] for mapper in client["protocolMappers"]] == ["groups"]
-    assert realm["registrationAllowed"] is False
-    assert "users" not in realm
 
 
 def test_the_document_names_settings_that_exist() -> None:

@@ -5,6 +5,7 @@ from areabox.gateway.api import (
     audit,
     connections,
     events,
+    factors,
     invitations,
     machine,
     me,
@@ -19,6 +20,6 @@ from areabox.gateway.api import (
 )
 
 MODULES = (
-    areas, runs, events, services, connections, me, users, invitations, shares, tokens, audit, notices, system, stream,
-    machine,
+    areas, runs, events, services, connections, me, factors, users, invitations, shares, tokens, audit, notices,
+    system, stream, machine,
 )  # fmt: skip

@@ -1,5 +1,5 @@
 """The web pages: each answers one address with HTML."""
 
-from areabox.gateway.pages import acts, answer, area, audit, docs, entrance, home, joining, run, static, system
+from areabox.gateway.pages import acts, answer, area, audit, docs, entrance, home, joining, run, safety, static, system
 
-MODULES = (home, area, run, acts, answer, audit, system, entrance, joining, docs, static)
+MODULES = (home, area, run, acts, answer, audit, system, entrance, joining, safety, docs, static)

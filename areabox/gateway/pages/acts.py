@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 from areabox.errors import NotFoundError
 from areabox.gateway import bodies
-from areabox.gateway.entering import to
+from areabox.gateway.entering import own_page, to
 from areabox.gateway.pages.entrance import FORM, FORM_MAX
+from areabox.gateway.pages.rendering import THEMES
 from areabox.gateway.routes import Answer, Ask, Handle, Route
 
 SEEN_MAX = 100
@@ -64,6 +65,14 @@ async def notices_seen(ask: Ask) -> Answer:
     return to("/")
 
 
+async def theme(ask: Ask) -> Answer:
+    """Remember light or dark for this browser, or neither: then it goes by the machine's."""
+    form = bodies.form(ask.body)
+    chosen = form.get("theme", "")
+    kept = f"theme={chosen}; Max-Age=31536000" if chosen in THEMES else "theme=; Max-Age=0"
+    return to(own_page(form.get("back", "/")), {"set-cookie": f"{kept}; Path=/; SameSite=Lax; HttpOnly"})
+
+
 def _run(id: str) -> Answer:
     return to(f"/runs/{quote(id)}")
 
@@ -81,4 +90,5 @@ ROUTES: tuple[Route, ...] = (
     _button("/areas/{area}/enable", area_enable, "areas:write", "area.enable"),
     _button("/areas/{area}/disable", area_disable, "areas:write", "area.disable"),
     _button("/notices/seen", notices_seen, "notices:write"),
+    _button("/theme", theme, "me:read"),
 )
