@@ -59,11 +59,15 @@ async def register(ask: Ask) -> Answer:
 
 async def reset_form(ask: Ask) -> Answer:
     """Show the form for a forgotten password."""
+    if not await ask.parts.accounts.exist():
+        return to("/setup")
     return render(ask, "asked", what="reset", problem="", sent="")
 
 
 async def reset(ask: Ask) -> Answer:
     """Send a link for a new password to a mail address."""
+    if not await ask.parts.accounts.exist():
+        return to("/setup")
     return await _asked(ask, "reset", _send_reset)
 
 
