@@ -218,3 +218,22 @@ async def test_a_herd_is_fired_in_portions_and_drained(world):
     assert pauses[:2] == [0.0, 0.0]
     assert pauses[2] > 0
     assert await world.rows("select count(*), count(distinct subscription) from event") == [(1100, 1100)]
+
+
+async def test_schedules_that_are_due_soon_after_another_fire_together_and_none_is_early(world):
+    for n in range(30):
+        await world.area(f"a{n:02}", Wanted(place="e", action="schedule.every", params={"every": "10m"}))
+        world.clock.advance(10)
+    scheduler = world.scheduler()
+    world.clock.advance(round(1000 * await scheduler.tick()))
+    while not await due(world):
+        world.clock.advance(round(1000 * await scheduler.tick()))
+    ticks = 1
+    while len(await due(world)) < 30:
+        pause_s = await scheduler.tick()
+        assert pause_s >= 0.2
+        world.clock.advance(round(1000 * pause_s))
+        ticks += 1
+    times = [(moment_ms(payload["due"]), moment_ms(payload["fired"])) for payload in await world.payloads()]
+    assert all(0 <= fired - due <= 200 for due, fired in times)
+    assert ticks <= (max(times)[0] - min(times)[0]) // 200 + 2

@@ -112,7 +112,7 @@ async def chaos(house: House, made: list[Any], seed: int) -> None:
     assert [tuple(row) for row in rows] == []
     assert await counts(house) == {}
     assert dict(app.registry.waits) == {}
-    assert (app.live._runs, app.live._resting) == ({}, {})
+    assert (app.live._runs, app.live._resting, app.live._ready) == ({}, {}, {})
     assert (app.worker._tasks, app.worker._cut_off) == ({}, set())
     bugs = await app.backend.read("select reason from run where reason like '%which is a bug%'")
     assert [row[0] for row in bugs if "refused" not in row[0]] == []

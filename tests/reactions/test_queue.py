@@ -63,6 +63,21 @@ async def test_beginning_counts_the_attempt_and_fences_the_one_before(backend: S
     assert await queue.begin(backend, clock, job.id) is None
 
 
+async def test_a_job_that_is_known_is_begun_without_being_read_and_read_where_it_has_changed(
+    backend: SqliteBackend, clock: FakeClock
+) -> None:
+    job = await add(backend, clock, input={"a": 1})
+    first = await queue.begin(backend, clock, job.id, job)
+    assert first == await queue.get(backend, job.id)
+    assert first is not None
+    assert (first.attempt, first.fence, first.begun) == (1, 1, clock.now)
+    second = await queue.begin(backend, clock, job.id, job)  # what was known is of before the first
+    assert second is not None
+    assert (second.attempt, second.fence, second.input) == (2, 2, {"a": 1})
+    assert await commit(backend, queue.settle, second)
+    assert await queue.begin(backend, clock, job.id, job) is None
+
+
 async def test_a_waiting_job_cannot_be_begun_until_it_is_woken_once(backend: SqliteBackend, clock: FakeClock) -> None:
     job = await add(backend, clock, state="waiting", due=clock.now + 5, input={"kept": 1})
     assert await queue.begin(backend, clock, job.id) is None
