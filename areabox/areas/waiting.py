@@ -56,6 +56,16 @@ update job set wait_key = wait_key
 _PARKED = """
 select id, run, lane from job where wait_key = ? and state = 'waiting' and id < ? order by id limit ?
 """
+_IN_FRONT = """
+select count(*) from (
+  select run from slot where key = ?
+  union
+  select j.run from job j join run r on r.id = j.run
+   where j.owner = ? and j.state = 'ready' and j.lane in (0, 1, 2) and j.id < ? and j.kind = 'admit' and r.key = ?
+  union
+  select run from job where wait_key = ? and state = 'waiting' and id < ?
+) as run
+"""  # each run once, and all at one moment: one that is given a place, or parked, may be seen in two of them otherwise
 _HAND_OVER = "update slot set run = ? where run = ?"
 _IN_LINE = "update job set state = 'ready' where id = ? and kind = 'admit'"
 _HELD_ABOVE = """
@@ -170,7 +180,7 @@ class Waiting:
         holds = run.id in holders
         if not earlier and (holds or not holders):
             return ends.Admitted() if holds else _admitted(run, 1)
-        if at_most is not None and not holds and len(earlier) + len(holders) >= at_most:
+        if at_most is not None and not holds and await self._in_front(run, job) >= at_most:
             return ends.Ended("skipped", f"{at_most} runs were in the queue already (at_most)")
 
         def still_behind(unit: Unit, job_id: str) -> None:
@@ -185,6 +195,12 @@ class Waiting:
             unit.do(_IN_LINE, first_job, expect=1).push(Pointer(first_job, run.owner, lane))
 
         return _queued(run, still_behind, give if holds or not holders else None)
+
+    async def _in_front(self, run: RunState, job: Job) -> int:
+        """Return how many runs hold a place or stand in line before this one."""
+        line = f"slot:{run.key}"
+        found = await self._backend.read(_IN_FRONT, run.key, run.owner, job.id, run.key, line, job.id)
+        return int(found[0][0])
 
     async def _replace(self, run: RunState, job: Job, holders: list[Any]) -> Outcome:
         """Take the place of an older run, unless a newer one does."""
