@@ -53,7 +53,7 @@ def _connection(ctx: Context, auth: Any) -> Any:
     """Return the library's connection, made of a socket that was judged."""
     kind: Any = driver("redis.asyncio", extra="redis").Connection
 
-    class Dialled(kind):  # type: ignore[misc]
+    class Dialled(kind):  # type: ignore[misc]  # the driver is imported here only, so its type is not known
         async def _connect(self) -> None:
             sock = await ctx.dial(auth.host, auth.port)
             try:

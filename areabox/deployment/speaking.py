@@ -74,7 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.scope["path"] = parsed.path.decode("ascii")
             self.scope["raw_path"] = parsed.path
             self.scope["query_string"] = parsed.query or b""
-            self.cycle = Straight(self, answer)  # type: ignore[assignment]
+            self.cycle = Straight(self, answer)  # type: ignore[assignment]  # it has what is looked at of a cycle
         else:
             super().on_headers_complete()
 

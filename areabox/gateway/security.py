@@ -41,7 +41,6 @@ class Caller(msgspec.Struct, frozen=True):
     session: str = ""  # the cookie's value
     session_id: str = ""
     token_id: str = ""
-    proved: int = 0  # when whoever sits at the session last proved who it is, in UTC milliseconds
 
 
 async def identify(parts: Parts, peer: Peer, headers: Mapping[str, str]) -> Caller:
@@ -59,7 +58,7 @@ async def identify(parts: Parts, peer: Peer, headers: Mapping[str, str]) -> Call
     if entered is None:
         return Caller()
     session = entered.session
-    return Caller(entered.account.actor(), "session", value, session.id, proved=session.proved)
+    return Caller(entered.account.actor(), "session", value, session.id)
 
 
 async def _local(parts: Parts, name: str) -> Caller:

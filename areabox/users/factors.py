@@ -21,7 +21,6 @@ _TAKE_STEP = "update totp set step = ? where account = ? and confirmed is not nu
 _TAKE_CODE = "update recovery set used = ? where account = ? and hash = ? and used is null"
 _HAS = """
 select (select count(*) from totp where account = ? and confirmed is not null),
-       (select count(*) from passkey where account = ?),
        (select count(*) from recovery where account = ? and used is null)
 """
 
@@ -42,13 +41,12 @@ class Standing(msgspec.Struct, frozen=True):
     """What an account has beside its password; `recovery` counts the codes that are left."""
 
     totp: bool
-    passkeys: int
     recovery: int
 
     @property
     def asks(self) -> bool:
         """Return whether a password alone does not do."""
-        return self.totp or self.passkeys > 0
+        return self.totp
 
 
 class Factors:
@@ -59,8 +57,8 @@ class Factors:
 
     async def standing(self, account_id: str) -> Standing:
         """Return what an account has."""
-        (totp, passkeys, recovery) = (await self._backend.read(_HAS, account_id, account_id, account_id))[0]
-        return Standing(bool(totp), passkeys, recovery)
+        (totp, recovery) = (await self._backend.read(_HAS, account_id, account_id))[0]
+        return Standing(bool(totp), recovery)
 
     async def begin(self, account_id: str) -> bytes:
         """Return the secret for a new authenticator, which counts once it gave a code; raises ConflictError."""
@@ -112,12 +110,9 @@ class Factors:
         return texts
 
     async def remove_totp(self, account_id: str) -> None:
-        """Forget the authenticator; with no passkey left, the recovery codes, too."""
+        """Forget the authenticator and its recovery codes."""
         unit = Unit().do("delete from totp where account = ?", account_id)
-        unit.do(
-            "delete from recovery where account = ? and not exists (select 1 from passkey where account = ?)",
-            account_id, account_id,
-        )  # fmt: skip
+        unit.do("delete from recovery where account = ?", account_id)
         await self._backend.commit(unit)
 
     async def reset(self, account_id: str) -> bool:
@@ -126,7 +121,6 @@ class Factors:
             return False
         unit = Unit().do("delete from totp where account = ?", account_id)
         unit.do("delete from recovery where account = ?", account_id)
-        unit.do("delete from passkey where account = ?", account_id)
         await self._backend.commit(unit.do("delete from session where account = ?", account_id))
         return True
 

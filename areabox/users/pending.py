@@ -1,4 +1,4 @@
-"""What is half done? A sign-in that waits for its second factor, for another server's answer, for a passkey.
+"""What is half done? A sign-in that waits for its second factor.
 
 A row that a browser holds by a cookie of its own, works once, and is gone after ten minutes.
 """

@@ -22,18 +22,18 @@ AGENT_MAX: Final = 200
 _VALUE_BYTES: Final = 32
 
 _FIND = """
-select s.id, s.created, s.seen, s.expires, s.agent, s.address, s.how, s.proved,
+select s.id, s.created, s.seen, s.expires, s.agent, s.address, s.how,
        a.id, a.email, a.role, a.disabled, a.created, a.seen, a.name, a.language, a.timezone, a.kind
   from session s join account a on a.id = s.account where s.id = ?
 """
 _PRUNE = "delete from session where id in (select id from session where expires < ? or seen < ? limit ?) returning id"
 _LIST = """
-select id, created, seen, expires, agent, address, how, proved from session
+select id, created, seen, expires, agent, address, how from session
  where account = ? and expires > ? order by seen desc
 """
 _INSERT = """
-insert into session (id, account, created, seen, expires, agent, address, how, proved)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into session (id, account, created, seen, expires, agent, address, how)
+values (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -47,7 +47,6 @@ class Session(msgspec.Struct, frozen=True):
     agent: str
     address: str = ""
     how: str = "password"  # by which way it came in
-    proved: int = 0  # when whoever sits there last proved who it is
 
 
 class Entered(NamedTuple):
@@ -70,7 +69,7 @@ class Sessions:
         value = urlsafe_b64encode(self._clock.secret(_VALUE_BYTES)).rstrip(b"=").decode()
         now = self._clock.now_ms()
         unit = Unit().do(
-            _INSERT, _hash(value), account.id, now, now, now + ABSOLUTE_MS, agent[:AGENT_MAX], address, how, now
+            _INSERT, _hash(value), account.id, now, now, now + ABSOLUTE_MS, agent[:AGENT_MAX], address, how
         )
         if instead_of:
             unit.do("delete from session where id = ?", _hash(instead_of))
@@ -83,7 +82,7 @@ class Sessions:
         if row is None:
             return None
         columns = tuple(row)
-        session, account = Session(*columns[:8]), account_of(columns[8:])
+        session, account = Session(*columns[:7]), account_of(columns[7:])
         now = self._clock.now_ms()
         if account.disabled or now >= min(session.expires, session.seen + IDLE_MS):
             return None

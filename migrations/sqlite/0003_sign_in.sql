@@ -1,5 +1,4 @@
--- Signing in: links that work once, second factors, passkeys, the sign-in of others; and who may do what with things
--- that belong to somebody else.
+-- Signing in: links that work once and second factors; and who may do what with things that belong to somebody else.
 
 -- users ------------------------------------------------------------------------------------------------------------
 
@@ -10,7 +9,6 @@ alter table account add column kind text not null default 'person' check (kind i
 
 alter table session add column address text not null default '';
 alter table session add column how text not null default 'password';
-alter table session add column proved bigint not null default 0;  -- when whoever sits there last proved who it is
 
 create table link (                          -- sent to somebody, works once: an invitation, a registration, a new password
   id text primary key,                       -- SHA-256 of its secret part
@@ -53,29 +51,6 @@ create table recovery (
   used bigint,
   primary key (account, hash)
 ) without rowid;
-
-create table passkey (
-  id text primary key,                       -- of the credential, base64url
-  account text not null references account (id) on delete cascade,
-  name text not null,
-  key blob not null,                         -- its public key, COSE
-  count bigint not null,                     -- signatures so far, as it says; 0: it does not count
-  created bigint not null,
-  used bigint
-);
-create index passkey_account on passkey (account);
-
-create table identity (                      -- an account elsewhere that opens one here
-  issuer text not null,
-  subject text not null,
-  account text not null references account (id) on delete cascade,
-  provider text not null,                    -- its name in the settings
-  email text not null,
-  created bigint not null,
-  used bigint,
-  primary key (issuer, subject)
-) without rowid;
-create index identity_account on identity (account);
 
 create table share (
   id text primary key,

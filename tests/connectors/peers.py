@@ -84,22 +84,8 @@ class Rabbit:
             time.sleep(0.1)
 
 
-def nats_server(folder: Path, *more: str) -> Daemon:
-    """Return a NATS server with JetStream that is not started yet; it keeps its streams over a restart."""
-    port = free_port()
-    return Daemon(port, wheel("nats-server"), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder), *more,
-                  log=folder / "nats.log")  # fmt: skip
-
-
 def rclone(kind: str, served: Path, *more: str) -> Daemon:
     """Return rclone serving a folder by `s3` or `webdav`, not started yet."""
     port = free_port()
     return Daemon(port, wheel("rclone"), "serve", kind, "--addr", f"127.0.0.1:{port}", "--config", "", *more, str(served),
                   log=served.parent / f"{served.name}.log")  # fmt: skip
-
-
-def radicale(folder: Path) -> Daemon:
-    """Return a Radicale that is not started yet, for whoever comes."""
-    port = free_port()
-    return Daemon(port, wheel("radicale"), "--config", "", "--server-hosts", f"127.0.0.1:{port}", "--auth-type", "none",
-                  "--storage-filesystem-folder", str(folder), log=folder.parent / f"{folder.name}.log")  # fmt: skip
