@@ -104,7 +104,7 @@ class App:
         self.sealing = Sealing(self.catalogue, self.vault)
         self.outbox = Outbox(backend, clock)
         self.egress = Egress(
-            clock, allow=settings.egress_allow, limits_off=not settings.rate_limits, own_ports={settings.port},
+            clock, allow=settings.egress_allow, limits_off=not settings.rate_limits, own_ports=settings.own_ports,
             sockets=map(str, settings.sockets_allow),
         )
         self._build_users()

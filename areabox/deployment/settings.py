@@ -126,6 +126,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     origins: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
+    def own_ports(self) -> set[int]:
+        """Return the ports that areabox listens on, which its own requests do not reach."""
+        others = {int(self.hooks_listen.rpartition(":")[2])} if self.hooks_listen else set()
+        return {self.port} | others
+
+    @property
     def zone(self) -> tzinfo:
         """Return the zone of local times."""
         return ZoneInfo(self.zone_name)

@@ -122,7 +122,9 @@ class Straight:
         lines = [STATUS_LINE[status]]
         for name, value in (*self._connection.server_state.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", content)
+        lines += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",)
+        if self._scope["method"] != "HEAD":  # whose answer has no body (RFC 9110, 9.3.2)
+            lines.append(content)
         self._connection.transport.write(b"".join(lines))
         if not self.keep_alive:
             self._connection.transport.close()

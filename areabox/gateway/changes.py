@@ -31,6 +31,8 @@ def verb(route: Route) -> str:
 
     Public ones are not: before somebody has a name, what they do is recorded by what gives them one.
     """
+    if not route.recorded:
+        return ""
     if route.audit or route.method == "GET" or route.permission == PUBLIC:
         return route.audit
     module, _, name = route.name.partition("_")

@@ -1,4 +1,4 @@
-"""What does somebody take along who leaves? All that areabox keeps of an account but secrets; then all of it goes."""
+"""What does somebody take along who leaves? Its profile, areas, connections, tokens, sessions and notices."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _ABOUT = """Everything that the pages and the command line do.
 
 Lists take `limit` and `after` and answer `{items, next}`. A POST with an `Idempotency-Key` is done once. `ETag` and
 `If-Match` keep two writers apart. `fields=area,state` on a GET leaves the other fields out. `RateLimit` says how much
-is left, 429 comes with `Retry-After`. Every answer has an `X-Request-ID`. Refusals are `application/problem+json`."""
+is left, 429 comes with `Retry-After`. Answers have an `X-Request-ID`. Refusals are `application/problem+json`."""
 _PROBLEM: dict[str, Any] = {
     "title": "Problem",
     "description": "Why a request was refused (RFC 9457); `errors` says what is wrong where.",

@@ -135,6 +135,7 @@ class Route:
     answer: Any = None
     status: int = 200
     audit: str = ""
+    recorded: bool = True  # False: what nobody asks the audit log about, and everybody may do all day
     loopback: bool = False
     secret: bool = False
     body_max: int = bodies.BODY_MAX

@@ -131,11 +131,11 @@ def _value(headers: Mapping[str, str], name: str) -> str:
 
 
 def step_cookie(value: str, peer: Peer) -> str:
-    """Return the Set-Cookie header for a sign-in that is half done; it comes along from another server's page."""
+    """Return the Set-Cookie header for a sign-in that is half done."""
     age = STEP_MAX_AGE_S if value else 0
     if peer.secure:
-        return f"{_SECURE_STEP}={value}; Path=/; Max-Age={age}; Secure; HttpOnly; SameSite=Lax"
-    return f"{_STEP}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax"
+        return f"{_SECURE_STEP}={value}; Path=/; Max-Age={age}; Secure; HttpOnly; SameSite=Strict"
+    return f"{_STEP}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict"
 
 
 def cookie(value: str, peer: Peer) -> str:

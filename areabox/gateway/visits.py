@@ -1,7 +1,7 @@
 """By what is a request known? An id that its sender may choose, the place in the sender's trace, and when it came.
 
 `X-Request-ID` is taken where it is a plain word, `traceparent` where it is one (https://www.w3.org/TR/trace-context/);
-both go back with the answer, and stand in the log.
+both go back with the answer. The id stands in the logs; the span of the answer is only told to whoever traces.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from areabox.database import Backend, Row, Unit, one
 from areabox.errors import ConflictError, InputError, NotAllowedError, NotFoundError, Problem
 from areabox.users import passwords
 from areabox.users.passwords import Cost, Passwords
-from areabox.users.policy import Actor, check_role, may_change
+from areabox.users.policy import Actor, check_role
 from areabox.users.throttle import Throttle
 
 EMAIL_MAX, NAME_MAX = 254, 80
@@ -205,16 +205,16 @@ class Accounts:
             unit.do(_DEMOTE, role, account.id, expect=1)
         else:
             unit.do("update account set role = ? where id = ?", role, account.id, expect=1)
+        unit.do("delete from link where author = ?", account.id)  # it may not invite so any more
         unit.publish("account", id=account.id, role=role)
         await self._write(unit.do("delete from session where account = ?", account.id), account)
 
     async def set_email(self, account: Account, email: str) -> None:
-        """Give an account another e-mail address."""
+        """Give an account another e-mail address; links that were sent to the old one end."""
         address = email_of(email)
+        unit = Unit().do("update account set email = ? where id = ?", address, account.id, expect=1)
         try:
-            await self._write(
-                Unit().do("update account set email = ? where id = ?", address, account.id, expect=1), account
-            )
+            await self._write(unit.do("delete from link where account = ?", account.id), account)
         except ConflictError:
             raise ConflictError(f"there is an account {address} already") from None
 
@@ -222,6 +222,7 @@ class Accounts:
         """Shut an account out, or let it in again; the last owner cannot be shut out."""
         if disabled:
             unit = Unit().do(_DISABLE, account.id, expect=1)
+            unit.do("delete from link where author = ?", account.id)
             unit.do("delete from session where account = ?", account.id)
         else:
             unit = Unit().do("update account set disabled = 0 where id = ?", account.id, expect=1)
@@ -240,19 +241,14 @@ class Accounts:
                 raise ConflictError(
                     f"{account.email} still has areas or connections; remove them, or disable the account"
                 )
-        await self._write(Unit().do(_REMOVE, account.id, expect=1), account)
+        unit = Unit().do(_REMOVE, account.id, expect=1)
+        await self._write(unit.do("delete from link where author = ?", account.id), account)
 
     async def _write(self, unit: Unit, account: Account) -> None:
         if await self._backend.commit(unit):
             return
         await self.get(account.id)
         raise ConflictError(f"{account.email} is the last owner; make another one first")
-
-
-def check_change(actor: Actor, account: Account, *, role: str | None = None) -> None:
-    """Raise NotAllowedError unless the actor may change this account, or give it `role`."""
-    if not may_change(actor, role=account.role, to=role):
-        raise NotAllowedError("only an owner can change an owner, or make somebody one")
 
 
 def email_of(given: str) -> str:

@@ -32,7 +32,8 @@ union all select seq, chain from audit_anchor order by seq desc limit 1
 """
 _LIST = """
 select seq, id, at, actor, address, verb, object, detail, chain from audit
- where (? = '' or seq < (select seq from audit where id = ?)) and at >= ? and at < ?
+ where seq < case when ? = '' then 9223372036854775807 else (select seq from audit where id = ?) end
+   and at >= ? and at < ?
    and (? = '' or actor = ?) and (? = '' or address = ?) and (? = '' or object = ?)
    and (? = '' or verb = ? or substr(verb, 1, length(?) + 1) = ? || '.')
    and (? = '' or instr(lower(actor || ' ' || address || ' ' || verb || ' ' || object || ' ' || detail), lower(?)) > 0)

@@ -62,7 +62,7 @@ class Links:
     def __init__(self, backend: Backend, clock: Clock, accounts: Accounts) -> None:
         self._backend, self._clock, self._accounts = backend, clock, accounts
 
-    async def invite(self, author: Account | None, role: str, email: str = "", *, valid_ms: int = INVITE_MS) -> Made:
+    async def invite(self, author: str, role: str, email: str = "", *, valid_ms: int = INVITE_MS) -> Made:
         """Invite somebody; raises InputError, and ConflictError where the address has an account already."""
         check_role(role)
         if not 0 < valid_ms <= INVITE_MAX_MS:
@@ -70,7 +70,7 @@ class Links:
         address = email_of(email) if email else ""
         if address and await self._known(address):
             raise ConflictError(f"there is an account {address} already")
-        return await self._make("invite", address, role, author.id if author else "", valid_ms)
+        return await self._make("invite", address, role, author, valid_ms)
 
     async def register(self, email: str, role: str = "viewer") -> Made | None:
         """Let somebody have an account once the address is proved; None where it has one already."""

@@ -38,13 +38,15 @@ select s.id, s.kind, coalesce(a.slug, c.name), o.email, u.email, s.level, s.crea
   join account o on o.id = coalesce(a.owner, c.owner) join account u on u.id = s.account
  where (o.id = ? or s.account = ?) and s.id > ? order by s.id limit ?
 """
+_ONE = _LIST.replace("s.id > ? order by s.id limit ?", "s.id = ?")
+_MADE = _LIST.replace("s.id > ? order by s.id limit ?", "s.object = ? and s.account = ?")
 _PUT = """
 insert into share (id, kind, object, account, level, created) values (?, ?, ?, ?, ?, ?)
 on conflict (kind, object, account) do update set level = excluded.level
 """
 _DELETE = """
 delete from share where id = ? and (account = ? or object in (select id from area where owner = ?)
- or object in (select id from connection where owner = ?)) returning kind, object, account
+ or object in (select id from connection where owner = ?)) returning id
 """
 _LOST = """
 delete from share where id in (select s.id from share s
@@ -87,8 +89,10 @@ class Shares:
         unit = Unit().do(_PUT, self._clock.new_id(), kind, row["id"], account.id, level, now, expect=1)
         unit.publish("share", object=row["id"], account=account.id)
         await self._backend.commit(unit)
-        made = (row["id"], account.email)
-        return next(share for share in await self.list(actor) if (share.object, share.account) == made)
+        made = await one(self._backend, _MADE, actor.account_id, actor.account_id, row["id"], account.id)
+        if made is None:
+            raise ConflictError(f"{name[:80]} or the account was removed meanwhile")
+        return _share(made)
 
     async def list(self, actor: Actor, *, limit: int = 1_000, after: str | None = None) -> list[Share]:
         """Return what the actor shares, and what is shared with it, oldest first."""
@@ -97,10 +101,10 @@ class Shares:
 
     async def get(self, actor: Actor, id: str) -> Share:
         """Return one of those; raises NotFoundError."""
-        found = next((share for share in await self.list(actor) if share.id == id), None)
+        found = await one(self._backend, _ONE, actor.account_id, actor.account_id, id)
         if found is None:
             raise NotFoundError(f"there is no share {id[:80]}")
-        return found
+        return _share(found)
 
     async def delete(self, actor: Actor, id: str) -> Share:
         """End a share, as its owner or as whoever it is shared with; raises NotFoundError."""

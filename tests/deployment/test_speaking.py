@@ -171,3 +171,12 @@ async def test_a_stop_waits_for_the_answer(settings):
         await asyncio.wait_for(app.begun.wait(), 30)
         asyncio.get_running_loop().call_later(0.05, app.hold.set)
     assert (await answer(reader))[2] == "straight /hooks/a? 2"
+
+
+async def test_the_answer_to_head_has_no_body_so_that_the_next_one_stays_in_step(settings):
+    async with connected(settings) as (app, reader, writer):
+        writer.write(post("/hooks/a", b"").replace(b"POST", b"HEAD") + post("/hooks/b"))
+        first = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)).decode()
+        assert first.startswith("HTTP/1.1 202")
+        assert (await answer(reader))[2].split()[1:] == ["/hooks/b", "2"]
+        assert app.asked == ["/hooks/a", "/hooks/b"]

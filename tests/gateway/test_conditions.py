@@ -70,14 +70,21 @@ async def test_with_preconditions_a_change_says_what_it_has_seen(tmp_path: Any, 
     settings = load({"data_dir": str(tmp_path / "strict"), "preconditions": "on"}, {})
     settings.data_dir.mkdir()
     async with open_app(settings, role="cli", clock=clock) as app:
-        await app.accounts.create("owner@example.org", None, "owner")
-        async with httpx2.AsyncClient(base_url="http://localhost", transport=httpx2.ASGITransport(app=local(app.asgi))) as client:
+        account = await app.accounts.create("owner@example.org", None, "owner")
+        _, token = await app.tokens.create(account.id, account.email, "strict", ["all"])
+        named = {"Authorization": f"Bearer {token}"}
+        async with (
+            httpx2.AsyncClient(base_url="http://localhost", transport=httpx2.ASGITransport(app=app.asgi), headers=named) as client,
+            httpx2.AsyncClient(base_url="http://localhost", transport=httpx2.ASGITransport(app=local(app.asgi))) as command_line,
+        ):
             assert (await client.put("/api/v1/areas/hello", content=HELLO, headers=YAML)).status_code == 201
             blind = await client.put("/api/v1/areas/hello", content=HELLO, headers=YAML)
             assert (blind.status_code, blind.json()["title"]) == (428, "Precondition Required")
             assert (await client.delete("/api/v1/areas/hello")).status_code == 428
             seen = (await client.get("/api/v1/areas/hello")).headers["etag"]
             assert (await client.delete("/api/v1/areas/hello", headers={"If-Match": seen})).status_code == 204
+            assert (await client.put("/api/v1/areas/hello", content=HELLO, headers=YAML)).status_code == 201
+            assert (await command_line.delete("/api/v1/areas/hello")).status_code == 204, "it asks a person instead"
 
 
 async def test_some_fields_are_enough(owner: httpx2.AsyncClient, hello: Any) -> None:

@@ -107,9 +107,10 @@ async def test_the_access_log_has_fields_and_no_secrets(house: Any, caplog: Any)
     await client.get("/api/v1/me?token=canary", headers={"X-Request-ID": "r1", "User-Agent": "test"})
     hook = made["subscriptions"][0]["url"].rpartition("/hooks/")[2]
     await client.post(f"/hooks/{hook}?canary=1", json={})
+    await client.get("/reset/canary")
     lines = [record for record in caplog.records if record.name == "areabox.access"]
     assert [(line.method, line.path, line.status) for line in lines] == [
-        ("POST", "/api/v1/areas", 201), ("GET", "/api/v1/me", 200), ("POST", "/hooks/…", 202),
+        ("POST", "/api/v1/areas", 201), ("GET", "/api/v1/me", 200), ("POST", "/hooks/…", 202), ("GET", "/reset/…", 404),
     ]  # fmt: skip
     assert (lines[1].request, lines[1].actor, lines[1].address, lines[1].agent) == ("r1", "owner@example.org", "198.51.100.7", "test")
     assert lines[1].bytes > 100

@@ -94,7 +94,7 @@ async def test_a_new_browser_is_told_to_its_owner(connect: Connect, app: App, ac
 
 
 async def test_an_invitation_is_taken_in_the_browser(connect: Connect, app: App, accounts: Any) -> None:
-    made = await app.people.links.invite(accounts["owner"], "editor", "new@example.org")
+    made = await app.people.links.invite(accounts["owner"].id, "editor", "new@example.org")
     client, path = connect(Accept="text/html"), f"/invite/{made.secret}"
     assert "new@example.org" in (await client.get(path)).text
     weak = await client.post(path, data={"password": "short"})

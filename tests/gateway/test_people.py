@@ -222,3 +222,30 @@ async def test_a_token_is_replaced_by_another_with_the_same_rights(
         stolen = await connect(tokens[role]).post(f"/api/v1/tokens/{made['id']}/rotate", json={})
         assert stolen.status_code == 404, role
     assert (await owner.post(f"/api/v1/tokens/{made['id']}/rotate", json={"overlap": "30d"})).status_code == 422
+
+
+async def test_a_token_that_may_do_less_does_not_take_the_account_along(
+    owner: httpx2.AsyncClient, connect: Connect
+) -> None:
+    made = (await owner.post("/api/v1/tokens", json={"name": "bell", "scopes": ["notices:read"]})).json()
+    assert (await connect(made["token"]).get("/api/v1/me/export")).status_code == 403
+    assert (await owner.get("/api/v1/me/export")).status_code == 200
+
+
+async def test_invitations_end_with_the_right_to_invite(
+    owner: httpx2.AsyncClient, connect: Connect, tokens: dict[str, str], accounts: Any
+) -> None:
+    made = (await connect(tokens["admin"]).post("/api/v1/invitations", json={"role": "admin"})).json()
+    link = made["link"].partition("8080")[2]
+    assert (await connect().get(link)).status_code == 200
+    assert (await owner.patch(f"/api/v1/users/{accounts['admin'].id}", json={"role": "viewer"})).status_code == 200
+    assert (await connect().get(link)).status_code == 404
+
+
+async def test_what_everybody_may_do_all_day_does_not_fill_the_audit_log(
+    owner: httpx2.AsyncClient, app: App
+) -> None:
+    before = len(await app.audit.list(limit=100))
+    await owner.post("/theme", data={"theme": "dark"})
+    await owner.post("/notices/seen", data={"ids": ""})
+    assert len(await app.audit.list(limit=100)) == before

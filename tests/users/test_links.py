@@ -22,7 +22,7 @@ def links(backend: Backend, clock: FakeClock, accounts: Accounts) -> Links:
 
 
 async def test_an_invitation_makes_one_account_with_its_role(links: Links, owner: Account, accounts: Accounts) -> None:
-    made = await links.invite(owner, "editor", "New@example.org")
+    made = await links.invite(owner.id, "editor", "New@example.org")
     account = await links.join(made.secret, "other@example.org", PASSWORD, " Ann  Lee ")
     assert (account.email, account.role, account.name) == ("new@example.org", "editor", "Ann Lee")
     with pytest.raises(NotFoundError, match="has been used"):
@@ -31,7 +31,7 @@ async def test_an_invitation_makes_one_account_with_its_role(links: Links, owner
 
 
 async def test_many_who_open_one_invitation_make_one_account(links: Links, owner: Account) -> None:
-    made = await links.invite(owner, "viewer")
+    made = await links.invite(owner.id, "viewer")
     answers = await asyncio.gather(
         *(links.join(made.secret, f"{n}@example.org", PASSWORD) for n in range(5)), return_exceptions=True
     )
@@ -39,7 +39,7 @@ async def test_many_who_open_one_invitation_make_one_account(links: Links, owner
 
 
 async def test_what_does_not_fit_leaves_the_invitation(links: Links, owner: Account) -> None:
-    made = await links.invite(owner, "viewer")
+    made = await links.invite(owner.id, "viewer")
     for email, password in (("new@example.org", "short"), ("nonsense", PASSWORD)):
         with pytest.raises(InputError):
             await links.join(made.secret, email, password)
@@ -49,7 +49,7 @@ async def test_what_does_not_fit_leaves_the_invitation(links: Links, owner: Acco
 
 
 async def test_an_invitation_ends(links: Links, owner: Account, clock: FakeClock, backend: Backend) -> None:
-    made = await links.invite(owner, "viewer")
+    made = await links.invite(owner.id, "viewer")
     assert [link.id for link in await links.list()] == [made.link.id]
     clock.advance(INVITE_MS)
     with pytest.raises(NotFoundError):
@@ -60,7 +60,7 @@ async def test_an_invitation_ends(links: Links, owner: Account, clock: FakeClock
 
 
 async def test_an_invitation_can_be_taken_back(links: Links, owner: Account) -> None:
-    made = await links.invite(owner, "viewer")
+    made = await links.invite(owner.id, "viewer")
     await links.withdraw(made.link.id)
     for secret in (made.secret, "guess"):
         with pytest.raises(NotFoundError):
@@ -71,14 +71,14 @@ async def test_an_invitation_can_be_taken_back(links: Links, owner: Account) -> 
 
 async def test_whoever_has_an_account_is_not_invited(links: Links, owner: Account) -> None:
     with pytest.raises(ConflictError, match="already"):
-        await links.invite(owner, "viewer", owner.email)
+        await links.invite(owner.id, "viewer", owner.email)
     with pytest.raises(InputError):
-        await links.invite(owner, "viewer", valid_ms=91 * 86_400_000)
+        await links.invite(owner.id, "viewer", valid_ms=91 * 86_400_000)
     assert await links.register(owner.email) is None
 
 
 async def test_only_the_hash_of_a_link_is_stored(links: Links, owner: Account, backend: Backend) -> None:
-    made = await links.invite(owner, "viewer", "new@example.org")
+    made = await links.invite(owner.id, "viewer", "new@example.org")
     [row] = await backend.read("select * from link")
     assert made.secret not in str(tuple(row))
 
@@ -101,7 +101,7 @@ async def test_a_reset_gives_a_new_password_once_and_ends_all_sessions(
 
 
 async def test_a_reset_is_no_invitation_and_an_invitation_no_reset(links: Links, owner: Account) -> None:
-    reset, invitation = await links.reset(owner.email), await links.invite(owner, "viewer")
+    reset, invitation = await links.reset(owner.email), await links.invite(owner.id, "viewer")
     assert reset is not None
     with pytest.raises(NotFoundError):
         await links.join(reset.secret, "new@example.org", PASSWORD)

@@ -99,3 +99,20 @@ async def test_a_share_goes_with_its_account_and_its_area(
     await shares.put(owner.actor(), "area", door, editor, "see")
     await accounts.delete(editor)
     assert await backend.read("select * from share") == []
+
+
+async def test_there_may_be_more_shares_than_a_list_shows(
+    shares: Shares, backend: Backend, owner: Account, editor: Account, door: str
+) -> None:
+    for number in range(1_000):
+        area = f"x{number:04}"
+        await backend.commit(Unit().do(_AREA, area, owner.id, area).do(
+            "insert into share (id, kind, object, account, level, created) values (?, 'area', ?, ?, 'see', 0)",
+            f"0{number:04}", area, editor.id,
+        ))  # fmt: skip
+    made = await shares.put(owner.actor(), "area", door, editor, "run")
+    assert (made.name, made.level, made.account) == ("door", "run", editor.email)
+    assert (await shares.put(owner.actor(), "area", door, editor, "see")).id == made.id
+    assert (await shares.delete(editor.actor(), made.id)).name == "door"
+    with pytest.raises(NotFoundError):
+        await shares.get(owner.actor(), made.id)

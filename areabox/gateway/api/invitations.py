@@ -45,12 +45,11 @@ async def remove(ask: Ask, id: str) -> Answer:
 
 
 async def invite(ask: Ask, body: NewInvitation) -> tuple[Made, bool]:
-    """Make an invitation, and tell whether a mail with it went out; the page and the API call this."""
+    """Make an invitation, and tell whether a mail with it went out."""
     if not may_change(ask.actor, role=body.role):
         raise NotAllowedError("only an owner can change an owner, or make somebody one")
-    author = await ask.parts.accounts.get(ask.actor.account_id) if ask.actor.account_id else None
     people = ask.parts.people
-    made = await people.links.invite(author, body.role, body.email, valid_ms=_valid_ms(body.expires))
+    made = await people.links.invite(ask.actor.account_id, body.role, body.email, valid_ms=_valid_ms(body.expires))
     mailed = False
     if body.mail and made.link.email:
         who = ask.actor.email

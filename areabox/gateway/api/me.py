@@ -10,6 +10,7 @@ from areabox.errors import NotAllowedError
 from areabox.gateway import leaving, security
 from areabox.gateway.routes import Answer, Ask, Page, Route, delete, get, patch, post, put, rfc3339
 from areabox.gateway.shapes import MeView, SessionView
+from areabox.users.policy import ALL
 from areabox.users.sessions import csrf
 
 
@@ -75,7 +76,9 @@ async def profile(ask: Ask, body: Profile) -> dict[str, Any]:
 
 
 async def export(ask: Ask) -> Answer:
-    """Take along what areabox keeps of me, without secrets."""
+    """Take along my profile, areas, connections, tokens, sessions and notices, without secrets."""
+    if ask.actor.scopes != ALL:  # a token that may do less must not read the rest by this
+        raise NotAllowedError("only a session, or a token that may do everything, takes its account along")
     account = await ask.parts.accounts.get(ask.actor.account_id)
     headers = {"content-disposition": 'attachment; filename="areabox-me.json"'}
     return Answer(value=await leaving.belongings(ask.parts, account), headers=headers)

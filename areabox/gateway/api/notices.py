@@ -34,5 +34,5 @@ def view(notice: dict[str, Any]) -> dict[str, Any]:
 
 ROUTES: tuple[Route, ...] = (
     get("/api/v1/notices", list_, "notices:read", answer=Page[NoticeView]),
-    post("/api/v1/notices/{id}/seen", see, "notices:write"),
+    post("/api/v1/notices/{id}/seen", see, "notices:write", recorded=False),
 )

@@ -123,7 +123,7 @@ def _seconds(given: str) -> float:
 _RUN = "/api/v1/runs/{id}"
 ROUTES: tuple[Route, ...] = (
     get("/api/v1/runs", list_, "runs:read", answer=Page[RunLine]),
-    post("/api/v1/areas/{area}/runs", start, "runs:write", answer=RunView, status=202),
+    post("/api/v1/areas/{area}/runs", start, "runs:write", answer=RunView, status=202, audit="run.start"),
     get(_RUN, show, "runs:read", answer=RunView),
     post(_RUN + "/cancel", cancel, "runs:write", answer=RunView, status=202, audit="run.cancel"),
     post(_RUN + "/retry", retry, "runs:write", answer=RunView, status=202, audit="run.retry"),

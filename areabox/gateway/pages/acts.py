@@ -77,8 +77,10 @@ def _run(id: str) -> Answer:
     return to(f"/runs/{quote(id)}")
 
 
-def _button(path: str, handle: Handle, permission: str, audit: str = "") -> Route:
-    return Route("POST", path, handle, permission, audit=audit, page=True, accepts=FORM, body_max=FORM_MAX)
+def _button(path: str, handle: Handle, permission: str, audit: str = "", *, recorded: bool = True) -> Route:
+    return Route(
+        "POST", path, handle, permission, audit=audit, recorded=recorded, page=True, accepts=FORM, body_max=FORM_MAX
+    )
 
 
 ROUTES: tuple[Route, ...] = (
@@ -86,9 +88,9 @@ ROUTES: tuple[Route, ...] = (
     _button("/runs/{id}/retry", run_retry, "runs:write", "run.retry"),
     _button("/runs/{id}/steps/{path}/answer", run_answer, "runs:write", "run.answer"),
     _button("/runs/{id}/steps/{path}/resolve", run_resolve, "runs:write", "run.resolve"),
-    _button("/areas/{area}/run", area_run, "runs:write"),
+    _button("/areas/{area}/run", area_run, "runs:write", "run.start"),
     _button("/areas/{area}/enable", area_enable, "areas:write", "area.enable"),
     _button("/areas/{area}/disable", area_disable, "areas:write", "area.disable"),
-    _button("/notices/seen", notices_seen, "notices:write"),
-    _button("/theme", theme, "me:read"),
+    _button("/notices/seen", notices_seen, "notices:write", recorded=False),
+    _button("/theme", theme, "me:read", recorded=False),
 )
