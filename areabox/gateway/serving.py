@@ -13,7 +13,7 @@ from areabox.gateway import bodies, changes, conditions, reach, security
 from areabox.gateway.answering import Served, rendered
 from areabox.gateway.bodies import Receive
 from areabox.gateway.idempotency import Repeats
-from areabox.gateway.limits import REFUSALS, Buckets, Limiter, network_of
+from areabox.gateway.limits import REFUSALS, Buckets, Limiter
 from areabox.gateway.live import Live
 from areabox.gateway.parts import Parts
 from areabox.gateway.peers import Peer, Scope, headers_of, peer_of
@@ -22,6 +22,7 @@ from areabox.gateway.routes import Answer, Ask, Route
 from areabox.gateway.security import Caller
 from areabox.gateway.visits import Visit, visit_of
 from areabox.users.policy import PUBLIC
+from areabox.users.throttle import network_of
 
 
 class Server:

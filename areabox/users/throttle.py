@@ -63,15 +63,23 @@ class Throttle:
         return tries[-1] + THEN_EVERY_S - now
 
 
+def network_of(address: str) -> str:
+    """Return what counts as one address: an IPv4 address, or the /64 that one household has of IPv6."""
+    parsed = _parsed(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+    return address if parsed is None else str(parsed)
+
+
 def _keys(email: str, address: str) -> tuple[str, str]:
+    parsed = _parsed(address)
+    place = "here" if parsed is None or parsed.is_loopback else "there"  # a unix socket has no address
+    return f"account:{place}:{email}", f"peer:{network_of(address)}"
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return f"account:here:{email}", f"peer:{address}"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        parsed = parsed.ipv4_mapped or parsed
-    place = "here" if parsed.is_loopback else "there"
-    peer = str(parsed)
-    if isinstance(parsed, ipaddress.IPv6Address):  # one household has a whole /64
-        peer = str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
-    return f"account:{place}:{email}", f"peer:{peer}"
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed

@@ -12,8 +12,9 @@ import pytest
 from areabox.app import App, open_app
 from areabox.deployment.settings import load
 from areabox.gateway import limits
-from areabox.gateway.limits import BUCKETS_MAX, POLICIES, Buckets, Limiter, Policy, network_of
+from areabox.gateway.limits import BUCKETS_MAX, POLICIES, Buckets, Limiter, Policy
 from areabox.gateway.problems import RefusedError
+from areabox.users.throttle import network_of
 from tests.gateway.conftest import Connect
 from tests.support import FakeClock
 

@@ -9,12 +9,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from areabox.errors import AreaboxError, ConflictError, InputError, NotAllowedError, NotFoundError
+from areabox.errors import AreaboxError, ConflictError, InputError, NotFoundError
 from areabox.gateway import bodies, entering
 from areabox.gateway.api.invitations import address
 from areabox.gateway.entering import to
 from areabox.gateway.pages.entrance import FORM, FORM_MAX
-from areabox.gateway.pages.rendering import render
+from areabox.gateway.pages.rendering import render, told
 from areabox.gateway.routes import Answer, Ask, Handle, Route, get
 from areabox.users.policy import PUBLIC
 from areabox.users.throttle import TooManyTriesError
@@ -40,7 +40,7 @@ async def invitation(ask: Ask, token: str) -> Answer:
     try:
         account = await links.join(token, given.get("email", ""), given.get("password", ""), given.get("name", ""))
     except (InputError, ConflictError) as error:
-        return render(ask, "invitation", status=422, token=token, link=link, given=given, problem=_said(error))
+        return render(ask, "invitation", status=422, token=token, link=link, given=given, problem=told(error))
     await ask.parts.audit.record(account.email, ask.peer.address, "user.join", account.email, role=account.role)
     return await entering.enter(ask, account, "/", link.kind)
 
@@ -84,7 +84,7 @@ async def renew(ask: Ask, token: str) -> Answer:
     try:
         account = await links.renew(token, bodies.form(ask.body).get("password", ""))
     except InputError as error:
-        return render(ask, "renew", status=422, token=token, link=link, problem=_said(error))
+        return render(ask, "renew", status=422, token=token, link=link, problem=told(error))
     await ask.parts.audit.record(account.email, ask.peer.address, "user.reset", account.email)
     return to("/login")
 
@@ -132,10 +132,6 @@ def _later(ask: Ask, sending: Coroutine[Any, Any, None]) -> None:
 def _refuse_unless_open(ask: Ask) -> None:
     if not ask.parts.people.registration:
         raise NotFoundError("accounts are made by invitation here")
-
-
-def _said(error: InputError | ConflictError | NotAllowedError) -> str:
-    return "; ".join(problem.detail for problem in getattr(error, "problems", [])) or str(error)
 
 
 def _form(path: str, show: Handle, take: Handle) -> tuple[Route, Route]:

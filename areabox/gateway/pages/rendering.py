@@ -67,6 +67,11 @@ def _chosen(ask: Ask) -> dict[str, str]:
     return {"theme": theme, "said": SAID.get(said, "")}
 
 
+def told(error: Exception) -> str:
+    """Return what an error says to a person: what is wrong with each field, if it knows."""
+    return "; ".join(problem.detail for problem in getattr(error, "problems", [])) or str(error)
+
+
 def routed(path: str) -> bool:
     """Return whether there is a page at an address, so that nothing links to what is not there."""
     from areabox.gateway import http

@@ -10,7 +10,7 @@ from areabox.gateway import bodies, proving
 from areabox.gateway.api import me
 from areabox.gateway.entering import to
 from areabox.gateway.pages.entrance import FORM, FORM_MAX
-from areabox.gateway.pages.rendering import render
+from areabox.gateway.pages.rendering import render, told
 from areabox.gateway.routes import Answer, Ask, Handle, Route, get
 from areabox.users import codes
 from areabox.users.throttle import TooManyTriesError
@@ -97,7 +97,7 @@ async def _page(ask: Ask, place: str = "", error: Exception | None = None, recov
         ask,
         "safety",
         status=200 if error is None else 429 if isinstance(error, TooManyTriesError) else 422,
-        problems={place: _said(error)} if error is not None else {},
+        problems={place: told(error)} if error is not None else {},
         standing=await factors.standing(account.id),
         secret=codes.as_text(begun) if begun else "",
         picture=_picture(codes.address(begun, account.email)) if begun else "",
@@ -113,10 +113,6 @@ def _picture(text: str) -> str:
     out = io.BytesIO()
     segno.make(text, error="m").save(out, kind="svg", scale=5, border=2, light="#fff", xmldecl=False)
     return "data:image/svg+xml;base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def _said(error: Exception) -> str:
-    return "; ".join(problem.detail for problem in getattr(error, "problems", [])) or str(error)
 
 
 def _button(path: str, handle: Handle, audit: str) -> Route:

@@ -6,6 +6,7 @@ from typing import Any
 
 from areabox.gateway import bodies
 from areabox.gateway.api import system
+from areabox.gateway.entering import to
 from areabox.gateway.limits import POLICIES
 from areabox.gateway.maintenance import Notice
 from areabox.gateway.pages.entrance import FORM, FORM_MAX
@@ -47,7 +48,7 @@ async def hold(ask: Ask) -> Answer:
     """Pause everything that areabox does by itself, or go on."""
     if ask.parts.pause is not None:
         await ask.parts.pause(paused=bodies.form(ask.body).get("on") == "yes")
-    return _back()
+    return to("/admin/system")
 
 
 async def maintain(ask: Ask) -> Answer:
@@ -55,11 +56,7 @@ async def maintain(ask: Ask) -> Answer:
     given = bodies.form(ask.body)
     message = given.get("message", "").strip()[:MESSAGE_MAX] or Notice().message
     await ask.parts.maintenance.set(Notice(message) if given.get("on") == "yes" else None)
-    return _back()
-
-
-def _back() -> Answer:
-    return Answer(value=b"", status=303, media_type="text/plain", headers={"location": "/admin/system"})
+    return to("/admin/system")
 
 
 def _switch(path: str, handle: Handle, audit: str) -> Route:
